@@ -1,0 +1,158 @@
+//! Records signed by one side and opened by the other.
+
+use std::time::Duration;
+
+use super::*;
+use crate::ids::{RequestId, RoomId, Seq, SessionKey, Timestamp, UserId};
+
+fn keys() -> Keyring {
+    Keyring::for_tests("k1", [1; 32])
+}
+
+fn headers(user: Option<&str>) -> RequestHeaders {
+    RequestHeaders {
+        request_id: RequestId::fresh(),
+        session_key: SessionKey([9; 32]),
+        user_id: user.map(|user| user.parse().unwrap()),
+        client_address: Some("ab".repeat(16)),
+        deadline: Timestamp::now().after(Duration::from_secs(15)),
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+    }
+}
+
+fn chat(writer: &str) -> Request {
+    Request::AddChat(AddChat {
+        room_id: RoomId(uuid::Uuid::nil()),
+        writer_id: writer.parse().unwrap(),
+        message: "hi".parse().unwrap(),
+        client_message_id: None,
+    })
+}
+
+fn incoming(out: &Outgoing) -> Incoming<'_> {
+    Incoming {
+        topic: out.topic,
+        key: &out.key,
+        value: &out.value,
+        headers: out.headers.iter().map(|(name, value)| (name.as_ref(), value.as_slice())).collect(),
+    }
+}
+
+#[test]
+fn a_request_comes_out_as_it_went_in() {
+    let headers = headers(Some("bob"));
+    let out = request_record(&keys(), &headers, &chat("bob"));
+    let opened = open_request(&keys(), &incoming(&out)).unwrap();
+    assert_eq!(opened, Opened { kind: Kind::AddChat, headers, request: Ok(chat("bob")) });
+}
+
+#[test]
+fn what_is_signed_cannot_be_changed() {
+    let out = request_record(&keys(), &headers(Some("bob")), &chat("bob"));
+    let changed = |change: fn(&mut Outgoing)| {
+        let mut out = out.clone();
+        change(&mut out);
+        open_request(&keys(), &incoming(&out)).unwrap_err()
+    };
+    let replace = |name: &'static str, value: &'static str| {
+        let mut out = out.clone();
+        let header = out.headers.iter_mut().find(|(n, _)| n == name).unwrap();
+        header.1 = value.into();
+        open_request(&keys(), &incoming(&out)).unwrap_err()
+    };
+    assert_eq!(changed(|o| o.topic = "login-request"), BadRecord::Signature);
+    assert_eq!(changed(|o| o.topic = "chat-event"), BadRecord::Topic);
+    assert_eq!(changed(|o| o.key.push(0)), BadRecord::Signature);
+    assert_eq!(changed(|o| o.value.push(b' ')), BadRecord::Signature);
+    assert_eq!(changed(|o| o.headers.retain(|(n, _)| n != "user-id")), BadRecord::Signature);
+    assert_eq!(changed(|o| o.headers.retain(|(n, _)| n != "signature")), BadRecord::Signature);
+    assert_eq!(replace("user-id", "amy"), BadRecord::Signature);
+    assert_eq!(replace("deadline", "2999-01-01T00:00:00Z"), BadRecord::Signature);
+    assert_eq!(replace("request-id", "00000000-0000-0000-0000-000000000000"), BadRecord::Signature);
+    assert_eq!(replace("parley-version", "2"), BadRecord::Version);
+    assert_eq!(replace("key-id", "k9"), BadRecord::Signature);
+}
+
+#[test]
+fn a_believed_sender_with_a_bad_request_is_told_so() {
+    for (asker, value, want) in [
+        (Some("amy"), chat("bob"), ErrorCode::InvalidRequest),
+        (None, chat("bob"), ErrorCode::Unauthenticated),
+    ] {
+        let out = request_record(&keys(), &headers(asker), &value);
+        let opened = open_request(&keys(), &incoming(&out)).unwrap();
+        assert_eq!(opened.request.unwrap_err().code, want);
+    }
+}
+
+#[test]
+fn a_logout_needs_no_user_and_is_keyed_by_its_session() {
+    let request = Request::Logout(Logout { user_id: None, everywhere: false });
+    let out = request_record(&keys(), &headers(None), &request);
+    assert_eq!(out.key, SessionKey([9; 32]).to_string().into_bytes());
+    assert!(open_request(&keys(), &incoming(&out)).unwrap().request.is_ok());
+}
+
+#[test]
+fn replies_and_events_open_only_as_what_they_are() {
+    let headers = headers(Some("bob"));
+    let reply = Reply { user_id: headers.user_id.clone(), result: Ok(Body::Nothing {}) };
+    let out = reply_record(&keys(), Kind::Logout, b"bob", &headers, &reply, true);
+    let opened = open_reply(&keys(), &incoming(&out)).unwrap();
+    assert_eq!((opened.kind, opened.request_id, opened.replayed), (Kind::Logout, headers.request_id, true));
+    assert_eq!(open_event(&keys(), &incoming(&out)).unwrap_err(), BadRecord::Topic);
+    let mut moved = out.clone();
+    moved.topic = Kind::Login.response_topic();
+    assert_eq!(open_reply(&keys(), &incoming(&moved)).unwrap_err(), BadRecord::Signature);
+
+    let bob: UserId = "bob".parse().unwrap();
+    let event = Event::Status { user_id: bob, status: "away".into(), version: 2 };
+    let out = event_record(&keys(), &event, Some(headers.request_id), None, None);
+    let opened = open_event(&keys(), &incoming(&out)).unwrap();
+    assert_eq!(opened, OpenedEvent { event, request_id: Some(headers.request_id) });
+    let mut renamed = out.clone();
+    renamed.headers.iter_mut().find(|(n, _)| n == "event").unwrap().1 = b"message".to_vec();
+    assert_eq!(open_event(&keys(), &incoming(&renamed)).unwrap_err(), BadRecord::Signature);
+}
+
+#[test]
+fn a_dead_letter_keeps_the_record_and_cuts_what_a_stranger_wrote() {
+    let stranger = Incoming {
+        topic: "login-request",
+        key: b"k",
+        value: &[b'x'; 5_000],
+        headers: vec![("request-id", b"1"), ("own", b"2")],
+    };
+    let letter = |verified| {
+        DeadLetter {
+            record: &stranger,
+            origin: Origin { partition: 3, offset: 42, timestamp: Some(7) },
+            code: ErrorCode::InvalidRequest,
+            message: "why",
+            attempts: 1,
+            verified,
+        }
+        .to_record()
+    };
+    let out = letter(false);
+    assert_eq!((out.topic, out.value.len()), (DEAD_LETTER, 1_024));
+    assert_eq!(out.header(HeaderName::OriginTopic), Some(b"login-request".as_slice()));
+    assert_eq!(out.header(HeaderName::OriginOffset), Some(b"42".as_slice()));
+    assert_eq!(out.header(HeaderName::RequestId), Some(b"1".as_slice()));
+    assert_eq!(letter(true).value.len(), 5_000);
+}
+
+#[test]
+fn a_message_event_says_which_request_it_came_of() {
+    let event = Event::Message {
+        room_id: RoomId(uuid::Uuid::nil()),
+        seq: Seq(1),
+        writer_id: "bob".parse().unwrap(),
+        message: "hi".into(),
+        created_at: Timestamp::from_micros(0),
+        request_id: RequestId::fresh(),
+    };
+    let json: serde_json::Value = serde_json::from_slice(&event.encode()).unwrap();
+    let names: Vec<&String> = json.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["createdAt", "message", "requestId", "roomId", "seq", "writerId"]);
+}
