@@ -1,0 +1,261 @@
+//! Kafka's admin calls, batched, without blocking the runtime.
+//!
+//! One [`Admin`] stands for one cluster and one set of credentials and is shared by everything that talks to it.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use rdkafka::types::RDKafkaErrorCode;
+
+pub use super::admin_types::{
+    ApiError, ClusterDescription, ConfigChange, ConfigEntry, ConfigSource, GroupDescription, GroupState,
+    NewTopic, OffsetSpec, PartitionDescription, TopicDescription,
+};
+use super::{
+    KafkaSettings,
+    admin_types::{Reply, Request},
+    ffi::Native,
+};
+
+/// One result per topic that was asked about.
+pub type PerTopic<T> = Vec<(String, Result<T, ApiError>)>;
+
+/// One offset per partition: topic, partition, offset (none: the group has committed nothing there).
+pub type Offsets = Vec<(String, i32, Result<Option<i64>, ApiError>)>;
+
+/// Told how each call went: the API's name, how long it took, and the error's name.
+pub type Observer = Arc<dyn Fn(&'static str, Duration, Option<&ApiError>) + Send + Sync>;
+
+/// A client for admin calls. Clones share one connection; [`Admin::close`] ends it for all of them.
+#[derive(Clone)]
+pub struct Admin {
+    native: Arc<Native>,
+    /// The client for what groups have committed, made when it is first asked for: see [`Native::start`].
+    offsets: Arc<OnceLock<Arc<Native>>>,
+    settings: KafkaSettings,
+    timeout: Duration,
+    observer: Observer,
+}
+
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admin").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+/// How the brokers know us.
+const CLIENT_ID: &str = "parley-controller";
+
+/// The most topics in one describe or change: keeps requests and answers well under the brokers' 100 MB and one
+/// answer's parsing in the milliseconds.
+const BATCH: usize = 1_000;
+
+impl Admin {
+    /// Makes a client; connecting happens in the background, and calls wait for it.
+    ///
+    /// # Errors
+    /// When librdkafka refuses the settings.
+    pub fn new(settings: &KafkaSettings, timeout: Duration, observer: Observer) -> Result<Self, ApiError> {
+        let native = Native::start(&settings.client(CLIENT_ID)).map_err(refused)?;
+        Ok(Self { native, offsets: Arc::default(), settings: settings.clone(), timeout, observer })
+    }
+
+    /// Ends every call under way with an error and drops what is queued. For good: make a new client afterwards.
+    pub fn close(&self) {
+        self.native.close();
+        // Whoever asks for offsets from now on gets a client that is closed already.
+        self.offsets.get_or_init(|| Arc::clone(&self.native)).close();
+    }
+
+    async fn ask(&self, request: Request) -> Result<Reply, ApiError> {
+        self.ask_by(&self.native, request).await
+    }
+
+    async fn ask_by(&self, native: &Native, request: Request) -> Result<Reply, ApiError> {
+        let api = request.api();
+        let started = std::time::Instant::now();
+        let outcome = match native.submit(&request, self.timeout) {
+            Ok(receiver) => receiver.await.unwrap_or_else(|_| {
+                Err(ApiError::new(RDKafkaErrorCode::BrokerDestroy, "the client was closed".to_owned()))
+            }),
+            Err(error) => Err(error),
+        };
+        (self.observer)(api, started.elapsed(), outcome.as_ref().err());
+        outcome
+    }
+
+    async fn per_topic<T, R>(
+        &self,
+        items: Vec<T>,
+        request: impl Fn(Vec<T>) -> Request,
+        reply: impl Fn(Reply) -> Option<PerTopic<R>>,
+    ) -> Result<PerTopic<R>, ApiError> {
+        let mut all = Vec::with_capacity(items.len());
+        let mut items = items.into_iter();
+        loop {
+            let batch: Vec<T> = items.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return Ok(all);
+            }
+            all.extend(reply(self.ask(request(batch)).await?).ok_or_else(mismatch)?);
+        }
+    }
+
+    /// The cluster's id and size.
+    ///
+    /// # Errors
+    /// When no broker answers in time.
+    pub async fn describe_cluster(&self) -> Result<ClusterDescription, ApiError> {
+        match self.ask(Request::DescribeCluster).await? {
+            Reply::Cluster(cluster) => Ok(cluster),
+            _ => Err(mismatch()),
+        }
+    }
+
+    /// Ids, partitions and replicas of topics; a topic that does not exist is an error of that topic.
+    ///
+    /// # Errors
+    /// When no broker answers in time.
+    pub async fn describe_topics(&self, topics: Vec<String>) -> Result<PerTopic<TopicDescription>, ApiError> {
+        self.per_topic(topics, Request::DescribeTopics, |reply| match reply {
+            Reply::Described(topics) => Some(topics),
+            _ => None,
+        })
+        .await
+    }
+
+    /// The effective configuration of topics.
+    ///
+    /// # Errors
+    /// When no broker answers in time.
+    pub async fn describe_configs(
+        &self,
+        topics: Vec<String>,
+    ) -> Result<PerTopic<Vec<ConfigEntry>>, ApiError> {
+        self.per_topic(topics, Request::DescribeConfigs, |reply| match reply {
+            Reply::Configs(topics) => Some(topics),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Creates topics; with `validate_only` the broker only says what it would answer.
+    ///
+    /// # Errors
+    /// When no broker answers in time; whether something was created is then unknown.
+    pub async fn create_topics(
+        &self,
+        topics: Vec<NewTopic>,
+        validate_only: bool,
+    ) -> Result<PerTopic<()>, ApiError> {
+        self.per_topic(topics, |topics| Request::CreateTopics { topics, validate_only }, topics_reply).await
+    }
+
+    /// Grows topics to the given total number of partitions.
+    ///
+    /// # Errors
+    /// When no broker answers in time; whether something has grown is then unknown.
+    pub async fn create_partitions(
+        &self,
+        topics: Vec<(String, usize)>,
+        validate_only: bool,
+    ) -> Result<PerTopic<()>, ApiError> {
+        self.per_topic(topics, |topics| Request::CreatePartitions { topics, validate_only }, topics_reply)
+            .await
+    }
+
+    /// Changes configuration key by key (KIP-339), never touching what is not named.
+    ///
+    /// # Errors
+    /// When no broker answers in time; whether something was changed is then unknown.
+    pub async fn alter_configs(
+        &self,
+        changes: Vec<(String, Vec<ConfigChange>)>,
+        validate_only: bool,
+    ) -> Result<PerTopic<()>, ApiError> {
+        self.per_topic(changes, |changes| Request::AlterConfigs { changes, validate_only }, topics_reply)
+            .await
+    }
+
+    /// Deletes topics by name.
+    ///
+    /// # Errors
+    /// When no broker answers in time; whether something was deleted is then unknown.
+    pub async fn delete_topics(&self, topics: Vec<String>) -> Result<PerTopic<()>, ApiError> {
+        self.per_topic(topics, Request::DeleteTopics, topics_reply).await
+    }
+
+    /// Where consumer groups stand.
+    ///
+    /// # Errors
+    /// When no broker answers in time.
+    pub async fn describe_groups(&self, groups: Vec<String>) -> Result<PerTopic<GroupDescription>, ApiError> {
+        self.per_topic(groups, Request::DescribeGroups, |reply| match reply {
+            Reply::Groups(groups) => Some(groups),
+            _ => None,
+        })
+        .await
+    }
+
+    /// What a group has committed for the given partitions.
+    ///
+    /// # Errors
+    /// When the group's coordinator does not answer in time, or refuses.
+    pub async fn group_offsets(
+        &self,
+        group: String,
+        partitions: Vec<(String, i32)>,
+    ) -> Result<Offsets, ApiError> {
+        let native = match self.offsets.get() {
+            Some(native) => native,
+            None => {
+                let mut config = self.settings.client(CLIENT_ID);
+                // Any group that these credentials may look at will do: it is only ever asked where its coordinator is.
+                config.set("group.id", &group).set("enable.auto.commit", "false");
+                let native = Native::start(&config).map_err(refused)?;
+                let kept = self.offsets.get_or_init(|| Arc::clone(&native));
+                if !Arc::ptr_eq(kept, &native) {
+                    native.close();
+                }
+                kept
+            }
+        };
+        offsets_reply(self.ask_by(native, Request::GroupOffsets { group, partitions }).await?)
+    }
+
+    /// The first or the next offset of the given partitions.
+    ///
+    /// # Errors
+    /// When a leader does not answer in time.
+    pub async fn list_offsets(
+        &self,
+        spec: OffsetSpec,
+        partitions: Vec<(String, i32)>,
+    ) -> Result<Offsets, ApiError> {
+        offsets_reply(self.ask(Request::ListOffsets { spec, partitions }).await?)
+    }
+}
+
+fn refused(error: rdkafka::error::KafkaError) -> ApiError {
+    ApiError::new(RDKafkaErrorCode::InvalidArgument, error.to_string())
+}
+
+fn topics_reply(reply: Reply) -> Option<PerTopic<()>> {
+    match reply {
+        Reply::Topics(topics) => Some(topics),
+        _ => None,
+    }
+}
+
+fn offsets_reply(reply: Reply) -> Result<Offsets, ApiError> {
+    match reply {
+        Reply::Offsets(offsets) => Ok(offsets),
+        _ => Err(mismatch()),
+    }
+}
+
+fn mismatch() -> ApiError {
+    ApiError::new(RDKafkaErrorCode::Fail, "the client answered another question".to_owned())
+}

@@ -1,0 +1,387 @@
+//! The group consumer: a queue per assigned partition, cooperative rebalancing, offsets stored by hand.
+//!
+//! One thread polls the client. It serves rebalances: a new partition is split off into a queue of its own before fetching
+//! begins, and handed out as a [`Partition`]; a revoked one is told to end, and the rebalance waits for that, within the
+//! drain time, before the offsets are committed and the partition is let go. The same thread commits what was stored, a few
+//! times a second.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientContext, Message as _, Offset, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance, RebalanceProtocol},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::{KafkaSettings, log, partition::Partition};
+
+/// How often stored offsets are committed. A crash repeats at most what was handled since.
+const COMMIT_EVERY: Duration = Duration::from_millis(250);
+/// How long one poll of the client's own queue blocks.
+const POLL: Duration = Duration::from_millis(100);
+/// How often broker and topics are looked at while all is well, and while something is missing.
+const LOOK_WELL: Duration = Duration::from_secs(15);
+const LOOK_ILL: Duration = Duration::from_secs(2);
+/// How often the lag is measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
+/// How long one such look may block the thread. Far below the session timeout: heartbeats have their own thread anyway.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How a worker joins its group.
+#[derive(Debug, Clone)]
+pub struct GroupSettings {
+    /// `group.id`.
+    pub group: String,
+    /// Topics to share with the group's other members. They may come later.
+    pub topics: Vec<&'static str>,
+    /// Without a heartbeat for this long the member is dead (classic protocol; with KIP-848 the broker's setting holds).
+    pub session_timeout: Duration,
+    /// How long a revoked partition may finish its batch.
+    pub drain: Duration,
+    /// Whether to use the consumer protocol of KIP-848 (brokers 4.0 and later) instead of the classic one.
+    pub consumer_protocol: bool,
+    /// Called before each commit of offsets.
+    pub before_commit: fn(),
+}
+
+/// What the group tells its owner.
+#[derive(Debug)]
+pub enum GroupEvent {
+    /// A partition is ours now.
+    Assigned(Partition),
+    /// Partitions went: how many, and whether without being asked (`true`: the group believed us dead).
+    Revoked(usize, bool),
+    /// A rebalance ended; this many partitions are ours.
+    Owned(usize),
+    /// Records between what is stored and the end, by topic; every few seconds.
+    Lag(HashMap<String, i64>),
+    /// Whether a broker answers, and why not.
+    Reach(Result<(), String>),
+    /// The subscribed topics that do not exist (yet).
+    Missing(Vec<&'static str>),
+}
+
+/// A member of a consumer group.
+pub struct Group {
+    stop: CancellationToken,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Group {
+    /// Joins, on a thread of its own. What happens comes through the channel, which is bounded by what the thread does: a
+    /// partition is assigned at most once before it is revoked.
+    ///
+    /// # Errors
+    /// When librdkafka refuses the settings.
+    pub fn join(
+        kafka: &KafkaSettings,
+        client_id: &str,
+        settings: &GroupSettings,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<GroupEvent>), KafkaFailure> {
+        let mut config = kafka.client(client_id);
+        config
+            .set("group.id", &settings.group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            // A partition without a committed offset is a new one: what was written before we noticed it must not be skipped.
+            .set("auto.offset.reset", "earliest")
+            .set("topic.metadata.refresh.interval.ms", "3000")
+            .set("allow.auto.create.topics", "false")
+            // Per partition, since each has its own queue: 4 MiB or 4,000 records wait at most, and a queue that has room
+            // again is filled within 50 ms.
+            .set("queued.max.messages.kbytes", "4096")
+            .set("queued.min.messages", "4000")
+            .set("fetch.queue.backoff.ms", "50")
+            .set("fetch.wait.max.ms", "100");
+        if settings.consumer_protocol {
+            config.set("group.protocol", "consumer");
+        } else {
+            config
+                .set("partition.assignment.strategy", "cooperative-sticky")
+                .set("session.timeout.ms", settings.session_timeout.as_millis().to_string())
+                // A rebalance is heard of with the next heartbeat, and a partition must not stand still for long.
+                .set("heartbeat.interval.ms", "500");
+        }
+        let (events, receiver) = mpsc::unbounded_channel();
+        let context = Context {
+            consumer: OnceLock::new(),
+            events,
+            owned: Mutex::default(),
+            drain: settings.drain,
+            before_commit: settings.before_commit,
+        };
+        let failed = |error: KafkaError| KafkaFailure(error.to_string());
+        let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(failed)?;
+        let consumer = Arc::new(consumer);
+        // Set once, right here, before the first poll: no callback ran yet.
+        let _ = consumer.context().consumer.set(Arc::downgrade(&consumer));
+        consumer.subscribe(&settings.topics).map_err(failed)?;
+        let stop = CancellationToken::new();
+        let (polled, topics) = (stop.clone(), settings.topics.clone());
+        let thread = thread::Builder::new()
+            .name("kafka-group".to_owned())
+            .spawn(move || poll(consumer, &topics, &polled))
+            .map_err(|error| KafkaFailure(error.to_string()))?;
+        Ok((Self { stop, thread: Some(thread) }, receiver))
+    }
+
+    /// Ends all partitions, commits, and leaves the group. Returns when that is done: the drain time and a little more.
+    pub async fn leave(mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            // The thread always ends, and a panic in it has been printed.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").finish_non_exhaustive()
+    }
+}
+
+/// Why a Kafka client could not be made: one line for people.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("Kafka: {0}")]
+pub struct KafkaFailure(pub String);
+
+/// The thread: serves the client until it is to stop, then lets everything go, offsets first.
+fn poll(consumer: Arc<BaseConsumer<Context>>, topics: &[&'static str], stop: &CancellationToken) {
+    let context = Arc::clone(consumer.context());
+    let mut committed = Instant::now();
+    let mut looked: Option<(Instant, bool)> = None;
+    let mut measured = Instant::now();
+    let mut joined = false;
+    while !stop.is_cancelled() {
+        match consumer.poll(POLL) {
+            // Every partition has its own queue, split off before fetching began; nothing comes here.
+            Some(Ok(record)) => tracing::error!(offset = record.offset(), "a record outside of its queue"),
+            Some(Err(error)) => {
+                tracing::debug!(%error, "consumer");
+                // Worth a look now, but not with every line of a broker that is away.
+                looked = looked.map(|(at, _)| (at, false));
+            }
+            None => {}
+        }
+        if committed.elapsed() >= COMMIT_EVERY {
+            committed = Instant::now();
+            context.commit(&consumer, CommitMode::Async);
+        }
+        if looked.is_none_or(|(at, well)| at.elapsed() >= if well { LOOK_WELL } else { LOOK_ILL }) {
+            let well = context.look(&consumer, topics);
+            looked = Some((Instant::now(), well));
+        }
+        if measured.elapsed() >= MEASURE_EVERY {
+            if let Err(error) = context.measure(&consumer) {
+                tracing::debug!(%error, "the lag is not known");
+            }
+            measured = Instant::now();
+        }
+        // A member that gets nothing hears of no assignment; it has joined nevertheless.
+        if !joined && !matches!(consumer.rebalance_protocol(), RebalanceProtocol::None) {
+            joined = true;
+            context.tell(GroupEvent::Owned(context.lock().len()));
+        }
+    }
+    context.end_all();
+    context.commit(&consumer, CommitMode::Sync);
+    // Dropping the last reference leaves the group. A batch that did not end in time holds another one: leave for it.
+    if let Err(consumer) = Arc::try_unwrap(consumer)
+        && consumer.close_queue().is_ok()
+    {
+        while !consumer.closed() {
+            let _ = consumer.poll(POLL);
+        }
+    }
+}
+
+/// What ends one partition's task and tells that it ended.
+struct Owned {
+    end: CancellationToken,
+    ended: oneshot::Receiver<()>,
+}
+
+pub(super) struct Context {
+    consumer: OnceLock<Weak<BaseConsumer<Self>>>,
+    events: mpsc::UnboundedSender<GroupEvent>,
+    owned: Mutex<HashMap<(String, i32), Owned>>,
+    drain: Duration,
+    before_commit: fn(),
+}
+
+impl Context {
+    fn tell(&self, event: GroupEvent) {
+        // Nobody listens any more only at the very end.
+        let _ = self.events.send(event);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, i32), Owned>> {
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn commit(&self, consumer: &BaseConsumer<Self>, mode: CommitMode) {
+        (self.before_commit)();
+        match consumer.commit_consumer_state(mode) {
+            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            // What is not committed now is committed with the next, or comes again to the next owner, who knows its outcome.
+            Err(error) => tracing::debug!(%error, "offsets were not committed"),
+        }
+    }
+
+    /// Asks for the ends of the partitions that are ours and tells how much lies before them. What librdkafka knows by itself
+    /// stands still while a full queue holds its fetching back, which is just when somebody looks.
+    fn measure(&self, consumer: &BaseConsumer<Self>) -> KafkaResult<()> {
+        let mut lag: HashMap<String, i64> = HashMap::new();
+        let committed = consumer.committed_offsets(consumer.assignment()?, LOOK_TIMEOUT)?;
+        for element in committed.elements() {
+            let (topic, partition) = (element.topic(), element.partition());
+            let (low, high) = consumer.fetch_watermarks(topic, partition, LOOK_TIMEOUT)?;
+            let done = if let Offset::Offset(offset) = element.offset() { offset.max(low) } else { low };
+            *lag.entry(topic.to_owned()).or_default() += (high - done).max(0);
+        }
+        self.tell(GroupEvent::Lag(lag));
+        Ok(())
+    }
+
+    /// Asks for every topic and tells what is there. Whether all is well.
+    fn look(&self, consumer: &BaseConsumer<Self>, topics: &[&'static str]) -> bool {
+        let mut missing = Vec::new();
+        for topic in topics {
+            match consumer.fetch_metadata(Some(topic), LOOK_TIMEOUT) {
+                Ok(metadata) => {
+                    let there =
+                        metadata.topics().iter().any(|t| t.error().is_none() && !t.partitions().is_empty());
+                    if !there {
+                        missing.push(*topic);
+                    }
+                }
+                Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition)) => {
+                    missing.push(*topic)
+                }
+                Err(error) => {
+                    let why =
+                        error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
+                    self.tell(GroupEvent::Reach(Err(why)));
+                    return false;
+                }
+            }
+        }
+        let well = missing.is_empty();
+        self.tell(GroupEvent::Reach(Ok(())));
+        self.tell(GroupEvent::Missing(missing));
+        well
+    }
+
+    fn assign(&self, partitions: &TopicPartitionList) {
+        let Some(consumer) = self.consumer.get().and_then(Weak::upgrade) else { return };
+        for element in partitions.elements() {
+            let (topic, partition) = (element.topic().to_owned(), element.partition());
+            let Some(queue) = consumer.split_partition_queue(&topic, partition) else {
+                tracing::error!(topic, partition, "no queue for an assigned partition");
+                continue;
+            };
+            let end = CancellationToken::new();
+            let (done, ended) = oneshot::channel();
+            self.lock().insert((topic.clone(), partition), Owned { end: end.clone(), ended });
+            self.tell(GroupEvent::Assigned(Partition::new(
+                topic,
+                partition,
+                queue,
+                Arc::clone(&consumer),
+                end,
+                done,
+            )));
+        }
+    }
+
+    /// Tells the tasks of these partitions to end, and waits until they have, at most the drain time.
+    fn end(&self, mut ending: Vec<Owned>) {
+        for owned in &ending {
+            owned.end.cancel();
+        }
+        let deadline = Instant::now() + self.drain;
+        ending.retain_mut(|owned| {
+            loop {
+                match owned.ended.try_recv() {
+                    Err(oneshot::error::TryRecvError::Empty) if Instant::now() < deadline => {
+                        thread::sleep(Duration::from_millis(2));
+                    }
+                    Err(oneshot::error::TryRecvError::Empty) => return true,
+                    Ok(()) | Err(oneshot::error::TryRecvError::Closed) => return false,
+                }
+            }
+        });
+        if !ending.is_empty() {
+            // Safe: whoever is late finds its records handled by the next owner, or is found by it.
+            tracing::warn!(partitions = ending.len(), "batches did not end within the drain time");
+        }
+    }
+
+    fn end_all(&self) {
+        let all = self.lock().drain().map(|(_, owned)| owned).collect();
+        self.end(all);
+    }
+
+    fn revoke(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
+        let going: Vec<Owned> = {
+            let mut owned = self.lock();
+            let keys = partitions.elements().into_iter().map(|e| (e.topic().to_owned(), e.partition()));
+            keys.filter_map(|key| owned.remove(&key)).collect()
+        };
+        let lost = consumer.assignment_lost();
+        let count = partitions.count();
+        self.end(going);
+        if count > 0 {
+            if !lost {
+                self.commit(consumer, CommitMode::Sync);
+            }
+            self.tell(GroupEvent::Revoked(count, lost));
+        }
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "librdkafka");
+    }
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(partitions) => self.assign(partitions),
+            Rebalance::Revoke(partitions) => self.revoke(consumer, partitions),
+            Rebalance::Error(error) => tracing::warn!(%error, "rebalance failed"),
+        }
+    }
+
+    fn post_rebalance(&self, _consumer: &BaseConsumer<Self>, _rebalance: &Rebalance<'_>) {
+        self.tell(GroupEvent::Owned(self.lock().len()));
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::debug!(%error, "offsets were not committed");
+        }
+    }
+}

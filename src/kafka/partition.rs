@@ -1,0 +1,131 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use rdkafka::{
+    consumer::{BaseConsumer, Consumer as _, base_consumer::PartitionQueue},
+    message::{BorrowedMessage, Message as _},
+};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{RecordView, group::Context};
+
+/// An assigned partition: its records in order, and the offset up to which they are done. When it is dropped, the group
+/// knows that its owner has ended.
+pub struct Partition {
+    topic: String,
+    partition: i32,
+    arrived: Arc<Notify>,
+    end: CancellationToken,
+    // Dropped in this order: the end of `_done` lets the rebalance go on.
+    queue: PartitionQueue<Context>,
+    consumer: Arc<BaseConsumer<Context>>,
+    _done: oneshot::Sender<()>,
+}
+
+/// A record that librdkafka holds; nothing of it was copied.
+pub struct Held<'a>(BorrowedMessage<'a>);
+
+impl Held<'_> {
+    /// The record as the wire sees it.
+    pub fn view(&self) -> RecordView<'_> {
+        RecordView::of(&self.0)
+    }
+
+    /// Its offset.
+    pub fn offset(&self) -> i64 {
+        self.0.offset()
+    }
+}
+
+impl fmt::Debug for Held<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("offset", &self.offset()).finish_non_exhaustive()
+    }
+}
+
+impl Partition {
+    pub(super) fn new(
+        topic: String,
+        partition: i32,
+        mut queue: PartitionQueue<Context>,
+        consumer: Arc<BaseConsumer<Context>>,
+        end: CancellationToken,
+        done: oneshot::Sender<()>,
+    ) -> Self {
+        let arrived = Arc::new(Notify::new());
+        let wake = Arc::clone(&arrived);
+        queue.set_nonempty_callback(move || wake.notify_one());
+        Self { topic, partition, arrived, end, queue, consumer, _done: done }
+    }
+
+    /// Its topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Its number.
+    pub fn number(&self) -> i32 {
+        self.partition
+    }
+
+    /// Cancelled when the partition is to be let go, soon.
+    pub fn end(&self) -> CancellationToken {
+        self.end.clone()
+    }
+
+    /// The next records: as many as are there, up to `most`, waiting for the first and then at most `wait` for more. Empty
+    /// when the partition is to be let go.
+    pub async fn fill(&self, most: usize, wait: Duration) -> Vec<Held<'_>> {
+        let mut batch = Vec::new();
+        let mut full_at: Option<Instant> = None;
+        while !self.end.is_cancelled() {
+            while batch.len() < most {
+                match self.queue.poll(Duration::ZERO) {
+                    Some(Ok(message)) => batch.push(Held(message)),
+                    // The group's thread tells of errors; here the queue is only empty.
+                    Some(Err(_)) | None => break,
+                }
+            }
+            if batch.len() >= most {
+                break;
+            }
+            if !batch.is_empty() {
+                full_at.get_or_insert_with(|| Instant::now() + wait);
+            }
+            let late = async {
+                match full_at {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.end.cancelled() => return Vec::new(),
+                () = late => break,
+                // A notification that came before this wait is kept, so no record is slept over.
+                () = self.arrived.notified() => {}
+            }
+        }
+        batch
+    }
+
+    /// Marks everything up to this offset, itself included, as done. Committed with the next commit.
+    pub fn store(&self, offset: i64) {
+        // It fails only for a partition that is ours no more: then the next owner answers for it.
+        if let Err(error) = self.consumer.store_offset(&self.topic, self.partition, offset) {
+            tracing::debug!(topic = self.topic, partition = self.partition, %error, "offset not stored");
+        }
+    }
+}
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Partition")
+            .field("topic", &self.topic)
+            .field("partition", &self.partition)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,99 @@
+//! What every binary shares: flags with environment, log, metrics registry, admin server, shutdown, exit codes
+//! (protocol.md section 4). Knows none of the services.
+//!
+//! A binary's `main` is one call of [`main`]; a service is an `async fn run(args, process)` that returns when
+//! [`Process::shutdown`] asks it to and it has drained.
+
+mod admin;
+mod exit;
+mod flags;
+mod health;
+mod log;
+pub mod metrics;
+mod secret;
+mod shutdown;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+use prometheus::Registry;
+
+pub use exit::Exit;
+pub use flags::{LogFormat, ProcessArgs};
+pub use health::{Dependency, Health};
+pub use secret::{Secret, SecretError};
+pub use shutdown::Shutdown;
+
+/// The version that stands in `Cargo.toml`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The commit that this was built from, when the build said so.
+pub const COMMIT: &str = match option_env!("PARLEY_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
+/// What a running service gets from its process.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// Where the service says what it depends on and whether it has it.
+    pub health: Health,
+    /// Where the service registers its metrics. One per process value, not per program: two servers fit into one test.
+    pub registry: Registry,
+    /// When to stop.
+    pub shutdown: Shutdown,
+}
+
+impl Process {
+    /// A process without signals, log and admin server: for tests that run a service inside their own program.
+    pub fn bare() -> Self {
+        let registry = Registry::new();
+        Self { health: Health::new(&registry), registry, shutdown: Shutdown::new() }
+    }
+}
+
+/// A binary's command line: one variant or flag set that knows how to run.
+pub trait Command: CommandFactory + FromArgMatches {
+    /// The process surface that it was given; `None` for a one-shot command, which serves no admin port.
+    fn process(&self) -> Option<&ProcessArgs>;
+
+    /// Does the work until it is done, or until the process is asked to stop and it has drained.
+    fn run(self, process: Process) -> impl Future<Output = Result<(), Exit>>;
+}
+
+/// Parses the command line, runs it, and says how it ended: 0 done or drained, 1 failure, 2 bad settings.
+pub fn main<C: Command>() -> ExitCode {
+    let (command, settings) = match flags::parse::<C>() {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
+    };
+    log::init(command.process());
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Exit::failure(format!("cannot start the runtime: {error}")).report(),
+    };
+    let result = runtime.block_on(serve(command, &settings));
+    // Blocking work that is still under way (a hash, a librdkafka call) must not hold the exit.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(exit) => exit.report(),
+    }
+}
+
+async fn serve<C: Command>(command: C, settings: &str) -> Result<(), Exit> {
+    let process = Process::bare();
+    let Some(args) = command.process().cloned() else {
+        process.shutdown.on_signals()?;
+        return command.run(process).await;
+    };
+    metrics::register_process(&process.registry)?;
+    process.shutdown.on_signals()?;
+    let admin = admin::serve(args.admin_addr, &process).await?;
+    tracing::info!(version = VERSION, commit = COMMIT, settings, admin = %args.admin_addr, "starting");
+    let result = command.run(process).await;
+    admin.abort();
+    if result.is_ok() {
+        tracing::info!("stopped");
+    }
+    result
+}

@@ -1,0 +1,178 @@
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr as _,
+    time::Duration,
+};
+
+use sqlx::{
+    PgPool, Row as _,
+    pool::PoolConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use super::{StoreError, Tx};
+use crate::process::Secret;
+
+/// Where the URL of the database may stand, beside a file.
+const URL: &str = "PARLEY_DATABASE_URL";
+
+/// How a process reaches PostgreSQL. The URL holds a password, so it is no flag: `PARLEY_DATABASE_URL`, or a file.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DatabaseArgs {
+    /// File that holds the URL of the database, postgres://user:password@host:port/database
+    #[arg(long, env = "PARLEY_DATABASE_URL_FILE")]
+    pub database_url_file: Option<PathBuf>,
+    /// The most connections that this process opens
+    #[arg(long, env = "PARLEY_DATABASE_MAX_CONNECTIONS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub database_max_connections: u32,
+}
+
+/// PostgreSQL as this process reaches it: a bounded pool. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pub(super) pool: PgPool,
+}
+
+/// Connections by what they do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct PoolState {
+    pub idle: u32,
+    pub busy: u32,
+    pub max: u32,
+}
+
+impl DatabaseArgs {
+    /// Reads the URL and makes a pool. Connects to nothing yet: PostgreSQL may come later.
+    ///
+    /// # Errors
+    /// [`StoreError::Settings`] when there is no usable URL; never names the password.
+    pub fn open(&self, application: &str) -> Result<Database, StoreError> {
+        let url = url(self.database_url_file.as_deref())?;
+        Database::open(&url, application, self.database_max_connections)
+    }
+
+    /// Reads the URL for a command that needs one connection.
+    ///
+    /// # Errors
+    /// [`StoreError::Settings`] when there is none.
+    pub fn url(&self) -> Result<Secret, StoreError> {
+        url(self.database_url_file.as_deref())
+    }
+}
+
+fn url(file: Option<&Path>) -> Result<Secret, StoreError> {
+    let url = Secret::read(URL, file).map_err(|error| StoreError::Settings(error.to_string()))?;
+    url.ok_or_else(|| StoreError::Settings(format!("no database is named: set {URL} or --database-url-file")))
+}
+
+impl Database {
+    /// A pool for this URL of at most `max_connections`, none of which is opened yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Settings`] when the URL is none.
+    pub fn open(url: &Secret, application: &str, max_connections: u32) -> Result<Self, StoreError> {
+        // sqlx reads any scheme as its own, and its text could repeat parts of the URL.
+        let ours = ["postgres://", "postgresql://"].iter().any(|scheme| url.reveal().starts_with(scheme));
+        let parsed = ours.then(|| PgConnectOptions::from_str(url.reveal()).ok()).flatten();
+        let options = parsed.ok_or_else(|| {
+            StoreError::Settings(
+                "the database's URL is not of the form postgres://user:password@host:port/database".into(),
+            )
+        })?;
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            // A broken connection shows at its first statement and the batch is run again, which is cheaper than a
+            // question before each of them.
+            .test_before_acquire(false)
+            .acquire_timeout(Duration::from_secs(5))
+            .max_lifetime(Duration::from_secs(30 * 60))
+            .connect_lazy_with(options.application_name(application));
+        Ok(Self { pool })
+    }
+
+    /// Begins a transaction (read committed).
+    ///
+    /// # Errors
+    /// When PostgreSQL cannot be reached.
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
+        Ok(self.pool.begin().await?)
+    }
+
+    /// Takes a connection for single statements.
+    ///
+    /// # Errors
+    /// When PostgreSQL cannot be reached.
+    pub async fn connection(&self) -> Result<PoolConnection<sqlx::Postgres>, StoreError> {
+        Ok(self.pool.acquire().await?)
+    }
+
+    /// What the pool's connections do.
+    pub fn state(&self) -> PoolState {
+        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
+        PoolState {
+            idle,
+            busy: self.pool.size().saturating_sub(idle),
+            max: self.pool.options().get_max_connections(),
+        }
+    }
+
+    /// What in PostgreSQL's settings could lose a commit, or give this process fewer connections than it may want: a line each.
+    ///
+    /// # Errors
+    /// When PostgreSQL cannot be reached.
+    pub async fn warnings(&self) -> Result<Vec<String>, StoreError> {
+        const SETTINGS: &str = "
+            SELECT current_setting('fsync') AS fsync,
+                   current_setting('full_page_writes') AS full_page_writes,
+                   current_setting('synchronous_commit') AS synchronous_commit,
+                   current_setting('synchronous_standby_names') AS standby_names,
+                   current_setting('max_connections')::int AS max_connections,
+                   (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user) AS role_limit";
+        let row = sqlx::query(SETTINGS).fetch_one(&self.pool).await?;
+        let setting = |name: &str| row.try_get::<String, _>(name);
+        let mut lines = Vec::new();
+        for name in ["fsync", "full_page_writes"] {
+            if setting(name)? != "on" {
+                lines.push(format!("PostgreSQL runs with {name}=off: a crash can lose what was answered"));
+            }
+        }
+        match setting("synchronous_commit")?.as_str() {
+            "off" => lines.push("synchronous_commit=off: a crash can lose what was answered".into()),
+            "local" if !setting("standby_names")?.is_empty() => lines.push(
+                "synchronous_commit=local with standbys: a failover can lose what was answered; set it to on"
+                    .into(),
+            ),
+            _ => {}
+        }
+        let role: i32 = row.try_get("role_limit")?;
+        let server: i32 = row.try_get("max_connections")?;
+        let allowed = if role >= 0 { role.min(server) } else { server };
+        let wanted = self.pool.options().get_max_connections();
+        if u32::try_from(allowed).is_ok_and(|allowed| allowed < wanted) {
+            lines.push(format!(
+                "PostgreSQL allows {allowed} connections, fewer than --database-max-connections {wanted}"
+            ));
+        }
+        Ok(lines)
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_bad_url_is_told_without_its_password() {
+        for url in ["hunter2", "postgres://u:hunter2@host:port/d", "mysql://u:hunter2@h/d"] {
+            let error = Database::open(&Secret::new(url.to_owned()), "test", 1).unwrap_err();
+            assert!(matches!(error, StoreError::Settings(_)), "{error}");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+}
