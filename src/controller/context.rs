@@ -1,0 +1,211 @@
+//! What every reconcile shares.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+    core::{ApiResource, DynamicObject},
+};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{
+    clusters::Clusters,
+    events::Recorder,
+    fights::Fights,
+    lag::PoolMemory,
+    lease::Leadership,
+    metrics::{Metrics, SetSeries},
+    ownership::SetKey,
+    sets::{SetEntry, Sets},
+    targets::Targets,
+};
+use crate::{
+    api::{ChatTopicSet, ChatTopicSetStatus},
+    kafka::admin::ApiError,
+};
+
+/// Why a reconcile ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReconcileError {
+    /// Kafka did not answer, or refused everything.
+    #[error("Kafka: {0}")]
+    Kafka(#[from] ApiError),
+    /// The API server did not answer, or refused.
+    #[error("the API server: {0}")]
+    Kube(#[from] kube::Error),
+    /// The set has changed since it was read; it comes again by itself.
+    #[error("the set has changed meanwhile")]
+    Stale,
+    /// Another process leads now.
+    #[error("no longer the leader")]
+    NotLeading,
+    /// A status that cannot be written as JSON.
+    #[error("the status cannot be written: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl ReconcileError {
+    /// A bounded label for metrics.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Kafka(_) => "kafka",
+            Self::Kube(_) => "kubernetes",
+            Self::Stale => "stale",
+            Self::NotLeading => "not_leading",
+            Self::Json(_) => "status",
+        }
+    }
+}
+
+/// What is remembered of a set only while this process leads.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Memo {
+    /// The object and the generation of its spec that were planned last. For another one, everything is looked at anew:
+    /// what was seen some seconds ago may be a topic that has been deleted with an older set of this name.
+    pub(crate) planned: Option<(String, Option<i64>)>,
+    pub(crate) series: SetSeries,
+    /// When Kafka was last asked for a change: what was seen before is too old to plan on.
+    pub(crate) last_deed: Option<Instant>,
+    pub(crate) fights: Fights,
+}
+
+/// Shared by all reconciles of one leadership.
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) sets: Sets,
+    pub(crate) targets: Targets,
+    pub(crate) clusters: Arc<Clusters>,
+    pub(crate) recorder: Recorder,
+    pub(crate) metrics: Metrics,
+    pub(crate) leadership: Leadership,
+    /// When this leadership began.
+    pub(crate) started: Instant,
+    /// The field manager of `/scale` writes.
+    pub(crate) scale_manager: String,
+    /// How long the deletion of a set may wait for its topics.
+    pub(crate) finalizer_deadline: std::time::Duration,
+    pub(crate) memos: Mutex<BTreeMap<SetKey, Memo>>,
+    /// What is remembered of the lag of each pool, by set and worker.
+    pub(crate) pools: Mutex<BTreeMap<SetKey, BTreeMap<String, PoolMemory>>>,
+}
+
+/// How to reach sets without losing what a set that does not parse holds.
+pub(crate) fn set_resource() -> ApiResource {
+    ApiResource::erase::<ChatTopicSet>(&())
+}
+
+impl Context {
+    fn memos(&self) -> MutexGuard<'_, BTreeMap<SetKey, Memo>> {
+        self.memos.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn memo(&self, key: &SetKey) -> Memo {
+        self.memos().get(key).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn remember(&self, key: &SetKey, change: impl FnOnce(&mut Memo)) {
+        change(self.memos().entry(key.clone()).or_default());
+    }
+
+    /// What is remembered of a pool; given back by [`Context::keep_pool`].
+    pub(crate) fn take_pool(&self, key: &SetKey, worker: &str) -> PoolMemory {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.get_mut(key).and_then(|pools| pools.remove(worker)).unwrap_or_default()
+    }
+
+    pub(crate) fn keep_pool(&self, key: &SetKey, worker: &str, pool: PoolMemory) {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.entry(key.clone()).or_default().insert(worker.to_owned(), pool);
+    }
+
+    pub(crate) fn forget(&self, key: &SetKey) {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        if let Some(memo) = self.memos().remove(key) {
+            self.metrics.forget(key, &memo.series, &SetSeries::default());
+        }
+        self.clusters.forget(key);
+    }
+
+    /// Nothing is sent by a process that no longer leads.
+    pub(crate) fn check_leading(&self) -> Result<(), ReconcileError> {
+        if self.leadership.holds() { Ok(()) } else { Err(ReconcileError::NotLeading) }
+    }
+
+    /// Writes a status when it differs from the one that the set has, on the very version of the set that was read.
+    /// Returns the set as it is then.
+    pub(crate) async fn write_status(
+        &self,
+        entry: &Arc<SetEntry>,
+        old: Option<&ChatTopicSetStatus>,
+        status: &ChatTopicSetStatus,
+    ) -> Result<Arc<SetEntry>, ReconcileError> {
+        if old == Some(status) {
+            return Ok(Arc::clone(entry));
+        }
+        self.check_leading()?;
+        let patch = json!({
+            "metadata": {"resourceVersion": entry.resource_version(), "uid": entry.uid},
+            "status": with_nulls(serde_json::to_value(status)?),
+        });
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &entry.key.namespace, &set_resource());
+        match api.patch_status(&entry.key.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+            Ok(object) => {
+                self.sets.put(SetEntry::read(object));
+                self.sets.get(&entry.key).ok_or(ReconcileError::Stale)
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => {
+                Err(ReconcileError::Stale)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// In a merge patch a field that is left out stays: name those that are gone. Lists are replaced as a whole.
+fn with_nulls(status: Value) -> Value {
+    const FIELDS: [&str; 8] = [
+        "observedGeneration",
+        "conditions",
+        "clusterId",
+        "topicsReady",
+        "partitions",
+        "workersReady",
+        "topics",
+        "workers",
+    ];
+    let mut status = status;
+    if let Value::Object(fields) = &mut status {
+        for field in FIELDS {
+            fields.entry(field).or_insert(Value::Null);
+        }
+    }
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every optional field of the status is known to `with_nulls`.
+    #[test]
+    fn no_field_is_forgotten() {
+        let schema = crate::api::schema();
+        let fields = schema["properties"]["status"]["properties"].as_object().unwrap();
+        let patched = with_nulls(json!({}));
+        assert_eq!(patched.as_object().unwrap().keys().collect::<Vec<_>>().len(), fields.len());
+        for field in fields.keys() {
+            assert!(patched.get(field).is_some(), "{field}");
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Deleting a set: which of its topics go with it, and the finalizer that gives the time for it.
+//!
+//! `Retain` carries no finalizer, so no namespace can hang for it. The others delete only topics whose id is remembered,
+//! is still the live one, and which no other set names; after a deadline the object goes even when the topics could not.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use k8s_openapi::jiff::SignedDuration;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+    core::DynamicObject,
+};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{
+    context::{Context, ReconcileError, set_resource},
+    events::EventReason,
+    ownership::{Claim, named_elsewhere},
+    plan::Live,
+    queue::Ended,
+    reconcile::bind,
+    sets::SetEntry,
+    status::{self, Findings, Trouble},
+    topics::Topics,
+};
+use crate::api::{
+    ChatTopicSet, DeletionPolicy, FINALIZER, ManagementPolicy, Reason, TopicOrigin, TopicStatus,
+};
+
+/// Gives the set the finalizer that its policy needs, or takes it away. Returns the set as it is then.
+pub(crate) async fn arrange_finalizer(
+    ctx: &Context,
+    entry: &Arc<SetEntry>,
+) -> Result<Arc<SetEntry>, ReconcileError> {
+    let Ok(set) = &entry.object else { return Err(ReconcileError::Stale) };
+    let wanted = set.spec.deletion_policy.deletes();
+    // A set that only observes is written nowhere.
+    if set.spec.management_policy != ManagementPolicy::Managed || has_finalizer(set) == wanted {
+        return Ok(Arc::clone(entry));
+    }
+    let others = set.metadata.finalizers.iter().flatten().filter(|f| *f != FINALIZER).cloned();
+    let finalizers: Vec<String> = others.chain(wanted.then(|| FINALIZER.to_owned())).collect();
+    write_finalizers(ctx, entry, &finalizers).await?.ok_or(ReconcileError::Stale)
+}
+
+fn has_finalizer(set: &ChatTopicSet) -> bool {
+    set.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER)
+}
+
+/// Writes the list on the very version that was read; none when the object is gone by it.
+async fn write_finalizers(
+    ctx: &Context,
+    entry: &Arc<SetEntry>,
+    finalizers: &[String],
+) -> Result<Option<Arc<SetEntry>>, ReconcileError> {
+    ctx.check_leading()?;
+    let patch = json!({"metadata": {"resourceVersion": entry.resource_version(), "finalizers": finalizers}});
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(ctx.client.clone(), &entry.key.namespace, &set_resource());
+    match api.patch(&entry.key.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        Ok(object) if object.metadata.deletion_timestamp.is_some() && finalizers.is_empty() => Ok(None),
+        Ok(object) => {
+            ctx.sets.put(SetEntry::read(object));
+            Ok(ctx.sets.get(&entry.key))
+        }
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(kube::Error::Api(status)) if status.code == 409 => Err(ReconcileError::Stale),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What came of trying to delete the topics.
+enum Outcome {
+    /// Nothing is left to do; these notes say what was left alone and why.
+    Done { kept: Vec<String> },
+    /// Another try may help.
+    Again(Trouble),
+}
+
+/// A set that is being deleted.
+pub(crate) async fn delete(
+    ctx: &Context,
+    entry: &Arc<SetEntry>,
+    set: &ChatTopicSet,
+) -> Result<Ended, ReconcileError> {
+    if !has_finalizer(set) {
+        return Ok(Ended::Done(None));
+    }
+    let protected =
+        set.spec.management_policy != ManagementPolicy::Managed || !set.spec.deletion_policy.deletes();
+    let outcome = if protected {
+        Outcome::Done { kept: Vec::new() }
+    } else if ctx.sets.complete() {
+        delete_topics(ctx, entry, set).await?
+    } else {
+        return Ok(Ended::Waiting);
+    };
+    match outcome {
+        Outcome::Done { kept } => {
+            if !kept.is_empty() {
+                ctx.recorder.send(&entry.key, &entry.uid, EventReason::Refused, &kept.join("; ")).await;
+            }
+        }
+        Outcome::Again(trouble) if !overdue(ctx, set) => {
+            let ended = if trouble.reason == Reason::Progressing { Ended::Waiting } else { Ended::Failed };
+            report(ctx, entry, set, trouble).await?;
+            return Ok(ended);
+        }
+        Outcome::Again(trouble) => {
+            let note = format!(
+                "deleted without its topics, which could not be deleted in time: {}",
+                trouble.message
+            );
+            let overdue = Trouble { reason: Reason::FinalizerTimedOut, message: note.clone() };
+            // Neither of these may hold the object: a terminating namespace refuses events.
+            ctx.recorder.send(&entry.key, &entry.uid, EventReason::Refused, &note).await;
+            return match report(ctx, entry, set, overdue).await {
+                Ok(entry) => release(ctx, &entry).await,
+                Err(ReconcileError::Stale) => Err(ReconcileError::Stale),
+                Err(_) => release(ctx, entry).await,
+            };
+        }
+    }
+    release(ctx, entry).await
+}
+
+async fn release(ctx: &Context, entry: &Arc<SetEntry>) -> Result<Ended, ReconcileError> {
+    let Ok(set) = &entry.object else { return Err(ReconcileError::Stale) };
+    let others: Vec<String> =
+        set.metadata.finalizers.iter().flatten().filter(|f| *f != FINALIZER).cloned().collect();
+    write_finalizers(ctx, entry, &others).await?;
+    Ok(Ended::Done(None))
+}
+
+/// Whether the deletion has taken longer than it may.
+fn overdue(ctx: &Context, set: &ChatTopicSet) -> bool {
+    let deadline = SignedDuration::try_from(ctx.finalizer_deadline).unwrap_or(SignedDuration::MAX);
+    let asked = set.metadata.deletion_timestamp.as_ref().map(|time| time.0);
+    asked.is_some_and(|asked| ctx.now().duration_since(asked) > deadline)
+}
+
+async fn report(
+    ctx: &Context,
+    entry: &Arc<SetEntry>,
+    set: &ChatTopicSet,
+    trouble: Trouble,
+) -> Result<Arc<SetEntry>, ReconcileError> {
+    let topics = Topics::unknown(entry, trouble);
+    let findings = Findings {
+        cluster_id: topics.cluster_id,
+        topics: topics.reports,
+        released: topics.released,
+        workers: Vec::new(),
+        trouble: topics.trouble,
+    };
+    let status = status::build(set, findings, ctx.now());
+    ctx.write_status(entry, set.status.as_ref(), &status).await
+}
+
+async fn delete_topics(
+    ctx: &Context,
+    entry: &Arc<SetEntry>,
+    set: &ChatTopicSet,
+) -> Result<Outcome, ReconcileError> {
+    let Some(status) = set.status.as_ref() else { return Ok(Outcome::Done { kept: Vec::new() }) };
+    let Some(cluster_id) = &status.cluster_id else { return Ok(Outcome::Done { kept: Vec::new() }) };
+    let ours: Vec<&TopicStatus> =
+        status.topics.iter().filter(|t| goes(set.spec.deletion_policy, t)).collect();
+    if ours.is_empty() {
+        return Ok(Outcome::Done { kept: Vec::new() });
+    }
+    let cluster = match bind(ctx, &entry.key, set).await {
+        Ok(cluster) => cluster,
+        Err(trouble) => return Ok(Outcome::Again(trouble?)),
+    };
+    let id = match cluster.identity().await {
+        Ok((id, _)) => id,
+        Err(error) => return Ok(Outcome::Again(super::reconcile::unreachable(&error))),
+    };
+    if &id != cluster_id {
+        let note = format!("topics not deleted: this Kafka cluster is {id}, they were made in {cluster_id}");
+        return Ok(Outcome::Done { kept: vec![note] });
+    }
+    let mine = Claim { cluster_id: Some(id), ..entry.claim.clone() };
+    let others = ctx.sets.others(&entry.key);
+    let claims: Vec<&Claim> = others.iter().map(|other| &other.claim).collect();
+    let names: BTreeSet<String> = ours.iter().map(|t| t.name.clone()).collect();
+    let live = match cluster.observe(&names, Some(Instant::now())).await {
+        Ok(live) => live,
+        Err(error) => return Ok(Outcome::Again(super::reconcile::unreachable(&error))),
+    };
+    let (mut delete, mut kept, mut unclear) = (Vec::new(), Vec::new(), Vec::new());
+    let mut unauthorized = false;
+    for topic in ours {
+        if let Some(other) = named_elsewhere(&mine, &claims, &topic.name) {
+            kept.push(format!("{} stays: {other} names it too", topic.name));
+            continue;
+        }
+        match live.get(&topic.name) {
+            Some(Live::Absent) => {}
+            Some(Live::Present(seen)) if Some(&seen.id) == topic.topic_id.as_ref() => {
+                delete.push(topic.name.clone())
+            }
+            Some(Live::Present(_)) => kept.push(format!("{} stays: somebody made it anew", topic.name)),
+            Some(Live::Unknown(error)) => {
+                unauthorized |= error.is_authorization();
+                unclear.push(format!("{}: {error}", topic.name));
+            }
+            None => unclear.push(format!("{}: nothing is known of it", topic.name)),
+        }
+    }
+    let mut deleted = Vec::new();
+    if !delete.is_empty() {
+        ctx.check_leading()?;
+        match cluster.admin.delete_topics(delete).await {
+            Ok(outcomes) => {
+                for (name, outcome) in outcomes {
+                    match outcome {
+                        Ok(()) => deleted.push(name),
+                        Err(error) if error.is_unknown_topic() => {}
+                        Err(error) => {
+                            unauthorized |= error.is_authorization();
+                            unclear.push(format!("Deleting {name} failed: {error}"));
+                        }
+                    }
+                }
+            }
+            Err(error) => return Ok(Outcome::Again(super::reconcile::unreachable(&error))),
+        }
+    }
+    if !deleted.is_empty() {
+        let note = format!("deleted {}", deleted.join(", "));
+        ctx.recorder.send(&entry.key, &entry.uid, EventReason::TopicDeleted, &note).await;
+    }
+    if unclear.is_empty() {
+        return Ok(Outcome::Done { kept });
+    }
+    let reason = if unauthorized { Reason::AuthorizationFailed } else { Reason::KafkaUnreachable };
+    Ok(Outcome::Again(Trouble { reason, message: unclear.join("; ") }))
+}
+
+/// Whether a topic goes with its set, as far as its memory says.
+fn goes(policy: DeletionPolicy, topic: &TopicStatus) -> bool {
+    let origin = match policy {
+        DeletionPolicy::Retain => false,
+        DeletionPolicy::Delete => topic.origin == Some(TopicOrigin::Created),
+        DeletionPolicy::DeleteAdopted => topic.origin.is_some(),
+    };
+    origin && topic.topic_id.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_remembered_as_ours_goes() {
+        let topic = |id: Option<&str>, origin| TopicStatus {
+            topic_id: id.map(str::to_owned),
+            origin,
+            ..TopicStatus::default()
+        };
+        let (created, adopted) = (Some(TopicOrigin::Created), Some(TopicOrigin::Adopted));
+        for (policy, id, origin, expected) in [
+            (DeletionPolicy::Retain, Some("x"), created, false),
+            (DeletionPolicy::Delete, Some("x"), created, true),
+            (DeletionPolicy::Delete, Some("x"), adopted, false),
+            (DeletionPolicy::Delete, None, created, false),
+            (DeletionPolicy::DeleteAdopted, Some("x"), adopted, true),
+            (DeletionPolicy::DeleteAdopted, Some("x"), created, true),
+            (DeletionPolicy::DeleteAdopted, Some("x"), None, false),
+        ] {
+            assert_eq!(goes(policy, &topic(id, origin)), expected, "{policy:?} {id:?} {origin:?}");
+        }
+    }
+}

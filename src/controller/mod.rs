@@ -1,0 +1,43 @@
+//! The controller: observe → plan → apply → status.
+//!
+//! ```text
+//!  watch (sets, targets) ──┐                        ┌─► plan (pure) ─► remember (status) ─► apply ─► look again
+//!  poll (one per Kafka) ───┴─► queue ─► reconcile ──┤
+//!                                                   └─► scaling (pure) ─► /scale ─► status (pure) ─► status write
+//! ```
+//!
+//! Only the holder of the lease works. Status is memory, never truth: what must not be forgotten is written there before
+//! Kafka is asked, and what is forgotten makes the controller leave things alone.
+
+mod apply;
+mod args;
+mod cluster;
+mod clusters;
+mod context;
+mod deletion;
+mod desired;
+mod events;
+mod fights;
+mod lag;
+mod lease;
+mod lint;
+mod metrics;
+mod ownership;
+mod plan;
+mod preview;
+mod queue;
+mod reconcile;
+mod run;
+mod scale;
+mod scaling;
+mod sets;
+mod status;
+mod targets;
+mod topics;
+mod watch;
+mod workers;
+
+pub use args::{Controller, RunArgs};
+pub use lint::LintArgs;
+pub use preview::{Output, PlanArgs};
+pub use run::run;

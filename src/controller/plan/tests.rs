@@ -1,0 +1,403 @@
+//! The plan against a simulated Kafka: a table of cases, and properties over any observed state.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::{config::same_value, *};
+use crate::{
+    api::{PartitionIncreasePolicy, Reason, TopicOrigin, TopicState, TopicStatus},
+    controller::desired::DesiredTopic,
+};
+
+fn policies() -> Policies {
+    Policies {
+        management: ManagementPolicy::Managed,
+        drift: DriftPolicy::Revert,
+        adoption: AdoptionPolicy::Always,
+        spec_settled: true,
+    }
+}
+
+fn config(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+}
+
+fn desired(partitions: Option<i32>, replicas: Option<i32>, pairs: &[(&str, &str)]) -> DesiredTopic {
+    DesiredTopic {
+        name: "t".to_owned(),
+        partitions,
+        replicas,
+        config: Ok(config(pairs)),
+        unmanaged: BTreeSet::new(),
+        increase: PartitionIncreasePolicy::Immediate,
+    }
+}
+
+fn live(id: &str, partitions: i32, pairs: &[(&str, &str)]) -> Live {
+    Live::Present(LiveTopic {
+        id: id.to_owned(),
+        partitions,
+        replicas: 1,
+        settling: false,
+        led: true,
+        config: Ok(config(pairs)),
+    })
+}
+
+fn memory(id: Option<&str>, state: TopicState, origin: Option<TopicOrigin>, keys: &[&str]) -> TopicStatus {
+    TopicStatus {
+        name: "t".to_owned(),
+        topic_id: id.map(str::to_owned),
+        state,
+        origin,
+        owned_config: keys.iter().map(|k| (*k).to_owned()).collect(),
+        ..TopicStatus::default()
+    }
+}
+
+fn ours(keys: &[&str]) -> TopicStatus {
+    memory(Some("id"), TopicState::Ready, Some(TopicOrigin::Created), keys)
+}
+
+fn plan(desired: &DesiredTopic, memory: Option<&TopicStatus>, live: &Live, policies: &Policies) -> TopicPlan {
+    plan_topic(desired, memory, live, &Owner::Me, policies, &Contended::new())
+}
+
+fn said(plan: &TopicPlan) -> (TopicState, Reason, usize) {
+    (plan.status.state, plan.reason, plan.deeds.len())
+}
+
+#[test]
+fn a_topic_that_is_not_there_is_created_and_remembered_first() {
+    let made = plan(&desired(Some(3), None, &[("k", "v")]), None, &Live::Absent, &policies());
+    let Deed::Create(topic) = &made.deeds[0] else { panic!("{made:?}") };
+    assert_eq!(
+        (topic.partitions, topic.replicas, topic.config.clone()),
+        (Some(3), None, config(&[("k", "v")]))
+    );
+    assert_eq!(said(&made), (TopicState::Creating, Reason::Progressing, 1));
+    assert_eq!(
+        (made.status.topic_id.clone(), made.status.owned_config.clone()),
+        (None, vec!["k".to_owned()])
+    );
+    assert!(!made.lost);
+    // Found existing later, it counts as ours.
+    let found = plan(
+        &desired(Some(3), None, &[("k", "v")]),
+        Some(&made.status),
+        &live("id", 3, &[("k", "v")]),
+        &policies(),
+    );
+    assert_eq!(found.status.origin, Some(TopicOrigin::Created));
+    assert_eq!(said(&found), (TopicState::Ready, Reason::Reconciled, 0));
+}
+
+#[test]
+fn a_lost_topic_is_made_anew_or_reported() {
+    let wanted = desired(Some(1), None, &[]);
+    let anew = plan(&wanted, Some(&ours(&[])), &Live::Absent, &policies());
+    assert!(anew.lost);
+    assert_eq!(anew.deeds.len(), 1);
+    let report = Policies { drift: DriftPolicy::Report, ..policies() };
+    let reported = plan(&wanted, Some(&ours(&[])), &Live::Absent, &report);
+    assert_eq!(said(&reported), (TopicState::Missing, Reason::DriftReported, 0));
+    assert_eq!(reported.status.topic_id.as_deref(), Some("id"), "what it was stays remembered");
+}
+
+#[test]
+fn adoption() {
+    let wanted = desired(Some(2), Some(1), &[("k", "v")]);
+    let with = |adoption| Policies { adoption, ..policies() };
+    let (same, other) = (live("x", 2, &[("k", "v"), ("foreign", "1")]), live("x", 2, &[("k", "w")]));
+    for (adoption, live, state, deeds) in [
+        (AdoptionPolicy::Always, &same, TopicState::Ready, 0),
+        (AdoptionPolicy::Always, &other, TopicState::Updating, 1),
+        (AdoptionPolicy::IfIdentical, &same, TopicState::Ready, 0),
+        (AdoptionPolicy::IfIdentical, &other, TopicState::NotAdopted, 0),
+        (AdoptionPolicy::Never, &same, TopicState::NotAdopted, 0),
+    ] {
+        let planned = plan(&wanted, None, live, &with(adoption));
+        assert_eq!((planned.status.state, planned.deeds.len()), (state, deeds), "{adoption:?}");
+        let adopted = (state != TopicState::NotAdopted).then_some(TopicOrigin::Adopted);
+        assert_eq!(planned.status.origin, adopted);
+        assert_eq!(planned.status.topic_id.is_some(), adopted.is_some());
+    }
+    // Under another id it is another topic: what is remembered is void.
+    let recreated =
+        plan(&wanted, Some(&ours(&["k", "old"])), &live("new", 2, &[("k", "v"), ("old", "1")]), &policies());
+    assert_eq!(recreated.status.origin, Some(TopicOrigin::Adopted));
+    assert_eq!(
+        said(&recreated),
+        (TopicState::Ready, Reason::Reconciled, 0),
+        "key old is nobody's of ours now"
+    );
+}
+
+#[test]
+fn looking_is_not_taking() {
+    let observe = Policies { management: ManagementPolicy::Observe, ..policies() };
+    let wanted = desired(Some(4), None, &[("k", "v")]);
+    let seen = plan(&wanted, None, &live("x", 2, &[]), &observe);
+    assert_eq!(said(&seen), (TopicState::Drifted, Reason::DriftReported, 0));
+    assert_eq!((seen.status.origin, seen.status.owned_config.len()), (None, 0));
+    let never = Policies { adoption: AdoptionPolicy::Never, ..policies() };
+    let later = plan(&wanted, Some(&seen.status), &live("x", 2, &[]), &never);
+    assert_eq!(later.status.state, TopicState::NotAdopted, "having looked at it does not make it ours");
+}
+
+#[test]
+fn differences_that_cannot_be_mended_do_not_stop_those_that_can() {
+    let above =
+        plan(&desired(Some(2), None, &[("k", "v")]), Some(&ours(&["k"])), &live("id", 5, &[]), &policies());
+    assert_eq!(said(&above), (TopicState::PartitionsAboveSpec, Reason::PartitionsAboveSpec, 1));
+    assert!(matches!(above.deeds[0], Deed::Configure(_)));
+    let replicas = plan(&desired(Some(2), Some(3), &[]), Some(&ours(&[])), &live("id", 1, &[]), &policies());
+    assert_eq!(said(&replicas), (TopicState::ReplicationFactorDiffers, Reason::ReplicationFactorDiffers, 1));
+    assert_eq!(replicas.deeds, [Deed::Grow(2)]);
+    let mut invalid = desired(Some(2), None, &[]);
+    invalid.config = Err("config k: a list".to_owned());
+    let planned = plan(&invalid, Some(&ours(&["k"])), &live("id", 1, &[("k", "v")]), &policies());
+    assert_eq!(said(&planned), (TopicState::Invalid, Reason::InvalidConfig, 1));
+    assert_eq!(planned.status.owned_config, ["k"], "nothing is forgotten for a bad value");
+}
+
+#[test]
+fn a_running_reassignment_is_no_error() {
+    let settling = Live::Present(LiveTopic {
+        id: "id".to_owned(),
+        partitions: 1,
+        replicas: 2,
+        settling: true,
+        led: true,
+        config: Ok(BTreeMap::new()),
+    });
+    let planned = plan(&desired(Some(1), Some(1), &[]), Some(&ours(&[])), &settling, &policies());
+    assert_eq!(said(&planned), (TopicState::Ready, Reason::Reconciled, 0));
+}
+
+#[test]
+fn drift_is_reverted_or_reported_and_a_new_spec_is_neither() {
+    let wanted = desired(Some(1), None, &[("k", "v")]);
+    let changed = live("id", 1, &[("k", "w")]);
+    let revert = plan(&wanted, Some(&ours(&["k"])), &changed, &policies());
+    assert_eq!((revert.deeds.len(), revert.drifted), (1, true));
+    let report = Policies { drift: DriftPolicy::Report, ..policies() };
+    let reported = plan(&wanted, Some(&ours(&["k"])), &changed, &report);
+    assert_eq!(said(&reported), (TopicState::Drifted, Reason::DriftReported, 0));
+    assert!(reported.drifted);
+    let new_spec = Policies { spec_settled: false, ..report };
+    let planned = plan(&wanted, Some(&ours(&["k"])), &changed, &new_spec);
+    assert_eq!((planned.deeds.len(), planned.drifted), (1, false));
+}
+
+#[test]
+fn a_fight_is_not_fought() {
+    let contended = Contended::from([("t".to_owned(), BTreeSet::from(["k".to_owned()]))]);
+    let wanted = desired(Some(1), None, &[("k", "v")]);
+    let planned = plan_topic(
+        &wanted,
+        Some(&ours(&["k"])),
+        &live("id", 1, &[("k", "w")]),
+        &Owner::Me,
+        &policies(),
+        &contended,
+    );
+    assert_eq!(said(&planned), (TopicState::Drifted, Reason::DriftReported, 0));
+    assert!(planned.drifted);
+}
+
+#[test]
+fn manual_growth_waits_for_a_person() {
+    let wanted = DesiredTopic { increase: PartitionIncreasePolicy::Manual, ..desired(Some(4), None, &[]) };
+    let planned = plan(&wanted, Some(&ours(&[])), &live("id", 2, &[]), &policies());
+    assert_eq!(said(&planned), (TopicState::Drifted, Reason::DriftReported, 0));
+}
+
+#[test]
+fn what_is_not_ours_is_left_alone_and_not_remembered() {
+    let wanted = desired(Some(4), None, &[("k", "v")]);
+    let other = Owner::Other("ns/older".to_owned());
+    let planned =
+        plan_topic(&wanted, Some(&ours(&["k"])), &live("id", 2, &[]), &other, &policies(), &Contended::new());
+    assert_eq!(said(&planned), (TopicState::Conflict, Reason::OwnershipConflict, 0));
+    assert_eq!((planned.status.topic_id, planned.status.origin), (None, None));
+    assert!(planned.status.message.is_some_and(|m| m.contains("ns/older")));
+    let unknown = plan_topic(
+        &wanted,
+        Some(&ours(&["k"])),
+        &live("id", 2, &[]),
+        &Owner::Unknown,
+        &policies(),
+        &Contended::new(),
+    );
+    assert_eq!(unknown.deeds, []);
+    assert_eq!(unknown.status.topic_id.as_deref(), Some("id"));
+}
+
+// ---- properties ----
+
+fn keys() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["a", "b", "c", "d"]).prop_map(str::to_owned)
+}
+
+fn values() -> impl Strategy<Value = BTreeMap<String, String>> {
+    prop::collection::btree_map(keys(), prop::sample::select(vec!["1", "2"]).prop_map(str::to_owned), 0..4)
+}
+
+fn any_desired() -> impl Strategy<Value = DesiredTopic> {
+    (
+        prop::option::of(1..6_i32),
+        prop::option::of(1..3_i32),
+        prop_oneof![9 => values().prop_map(Ok), 1 => Just(Err("bad".to_owned()))],
+        prop::collection::btree_set(keys(), 0..2),
+        any::<bool>(),
+    )
+        .prop_map(|(partitions, replicas, config, unmanaged, manual)| DesiredTopic {
+            name: "t".to_owned(),
+            partitions,
+            replicas,
+            config: config.map(|c| c.into_iter().filter(|(k, _)| !unmanaged.contains(k)).collect()),
+            unmanaged,
+            increase: if manual {
+                PartitionIncreasePolicy::Manual
+            } else {
+                PartitionIncreasePolicy::Immediate
+            },
+        })
+}
+
+fn any_live() -> impl Strategy<Value = Live> {
+    let present = (prop::sample::select(vec!["id", "x"]), 1..6_i32, 1..3_i32, any::<bool>(), values());
+    prop_oneof![
+        1 => Just(Live::Absent),
+        4 => present.prop_map(|(id, partitions, replicas, settling, config)| Live::Present(LiveTopic {
+            id: id.to_owned(), partitions, replicas, settling, led: true, config: Ok(config),
+        })),
+    ]
+}
+
+fn any_memory() -> impl Strategy<Value = Option<TopicStatus>> {
+    let states = vec![
+        TopicState::Ready,
+        TopicState::Creating,
+        TopicState::Drifted,
+        TopicState::Released,
+        TopicState::Failed,
+        TopicState::NotAdopted,
+    ];
+    let origins = vec![None, Some(TopicOrigin::Created), Some(TopicOrigin::Adopted)];
+    prop::option::of(
+        (
+            prop::option::of(prop::sample::select(vec!["id", "x"])),
+            prop::sample::select(states),
+            prop::sample::select(origins),
+            prop::collection::btree_set(keys(), 0..4),
+        )
+            .prop_map(|(id, state, origin, keys)| TopicStatus {
+                owned_config: keys.into_iter().collect(),
+                ..memory(id, state, origin, &[])
+            }),
+    )
+}
+
+fn any_policies() -> impl Strategy<Value = Policies> {
+    (
+        prop::sample::select(vec![ManagementPolicy::Managed, ManagementPolicy::Observe]),
+        prop::sample::select(vec![DriftPolicy::Revert, DriftPolicy::Report]),
+        prop::sample::select(vec![
+            AdoptionPolicy::Always,
+            AdoptionPolicy::IfIdentical,
+            AdoptionPolicy::Never,
+        ]),
+        any::<bool>(),
+    )
+        .prop_map(|(management, drift, adoption, spec_settled)| Policies {
+            management,
+            drift,
+            adoption,
+            spec_settled,
+        })
+}
+
+/// Does to a simulated topic what Kafka would.
+fn perform(live: &Live, deeds: &[Deed]) -> Live {
+    let mut live = live.clone();
+    for deed in deeds {
+        match (deed, &mut live) {
+            (Deed::Create(topic), live @ Live::Absent) => {
+                *live = Live::Present(LiveTopic {
+                    id: "made".to_owned(),
+                    partitions: topic.partitions.unwrap_or(1),
+                    replicas: topic.replicas.unwrap_or(1),
+                    settling: false,
+                    led: true,
+                    config: Ok(topic.config.clone()),
+                });
+            }
+            (Deed::Grow(to), Live::Present(topic)) => {
+                assert!(*to > topic.partitions, "Kafka refuses anything but growth");
+                topic.partitions = *to;
+            }
+            (Deed::Configure(changes), Live::Present(topic)) => {
+                let Ok(config) = &mut topic.config else { panic!("configured blindly") };
+                for change in changes {
+                    match change {
+                        ConfigChange::Set { key, value } => drop(config.insert(key.clone(), value.clone())),
+                        ConfigChange::Reset { key } => drop(config.remove(key)),
+                    }
+                }
+            }
+            (deed, live) => panic!("{deed:?} makes no sense for {live:?}"),
+        }
+    }
+    live
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// One round makes true all that can be made true; a second finds nothing to do and says the same again.
+    #[test]
+    fn converges_in_one_round(
+        wanted in any_desired(), before in any_live(), remembered in any_memory(), policies in any_policies(),
+    ) {
+        let first = plan(&wanted, remembered.as_ref(), &before, &policies);
+        let after = perform(&before, &first.deeds);
+        let settled = Policies { spec_settled: true, ..policies };
+        let second = plan(&wanted, Some(&first.status), &after, &policies);
+        prop_assert_eq!(&second.deeds, &[], "{:?}", first);
+        let third = plan(&wanted, Some(&second.status), &after, &settled);
+        prop_assert_eq!(&third.deeds, &[]);
+        let fourth = plan(&wanted, Some(&third.status), &after, &settled);
+        prop_assert_eq!(&fourth.status, &third.status);
+
+        if let (Live::Present(b), Live::Present(a)) = (&before, &after) {
+            prop_assert!(a.partitions >= b.partitions);
+            prop_assert_eq!(a.replicas, b.replicas);
+            let owned: BTreeSet<String> = remembered
+                .iter()
+                .filter(|m| m.topic_id.as_ref() == Some(&b.id) || (m.state == TopicState::Creating && m.topic_id.is_none()))
+                .flat_map(|m| m.owned_config.clone())
+                .collect();
+            let (was, is) = (b.config.clone().unwrap(), a.config.clone().unwrap());
+            let named = wanted.config.clone().unwrap_or_default();
+            for key in was.keys().chain(is.keys()) {
+                if was.get(key) != is.get(key) {
+                    prop_assert!(named.contains_key(key) || owned.contains(key), "{} is nobody's of ours", key);
+                    prop_assert!(!wanted.unmanaged.contains(key));
+                }
+            }
+        }
+        if !policies.writes() {
+            prop_assert_eq!(&first.deeds, &[]);
+        }
+        if let (true, Ok(config), Live::Present(topic)) = (second.status.state == TopicState::Ready, &wanted.config, &after) {
+            for (key, value) in config {
+                let live = topic.config.as_ref().unwrap();
+                prop_assert!(live.get(key).is_some_and(|now| same_value(now, value)), "Ready, but {} differs", key);
+            }
+            prop_assert!(wanted.partitions.is_none_or(|n| n == topic.partitions));
+        }
+    }
+}

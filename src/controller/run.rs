@@ -1,0 +1,334 @@
+//! `controller run`: stand by for the lease, work while it is ours, stand by again.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::{
+    Api, Client,
+    api::ListParams,
+    core::{ApiResource, DynamicObject},
+    discovery,
+};
+use tokio::task::JoinSet;
+
+use super::{
+    RunArgs,
+    clusters::Clusters,
+    context::{Context, set_resource},
+    events::Recorder,
+    lease::{Candidate, Leadership, LeaseSettings},
+    metrics::Metrics,
+    queue::Queue,
+    reconcile::reconcile,
+    sets::Sets,
+    targets::Targets,
+    watch,
+};
+use crate::{
+    kafka::{
+        KafkaSettings,
+        admin::{ApiError, Observer},
+    },
+    process::{Dependency, Exit, Process, Secret},
+};
+
+/// How long ending one leadership may take before the process gives up and exits.
+const END_WITHIN: Duration = Duration::from_secs(2);
+/// Between two looks at what readiness tells.
+const PROBE: Duration = Duration::from_secs(5);
+
+/// Everything that a leadership is made from.
+#[derive(Clone)]
+struct Setup {
+    args: RunArgs,
+    client: Client,
+    kafka: KafkaSettings,
+    own_namespaces: Vec<String>,
+    scale_manager: String,
+    instance: String,
+    metrics: Metrics,
+    kafka_health: Dependency,
+}
+
+/// Runs the controller until it is asked to stop.
+///
+/// # Errors
+/// When the settings cannot be used, or ending a leadership does not come to an end.
+pub async fn run(args: RunArgs, process: Process) -> Result<(), Exit> {
+    let password = Secret::read("PARLEY_KAFKA_PASSWORD", args.kafka.kafka_password_file.as_deref())
+        .map_err(Exit::settings)?;
+    let kafka = args.kafka.check(password.as_ref().map(Secret::reveal)).map_err(Exit::settings)?;
+    let mut config = kube::Config::infer().await.map_err(|error| {
+        Exit::settings(format!("no way to the API server: {error}; run in a pod or set KUBECONFIG"))
+    })?;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    let namespace = config.default_namespace.clone();
+    let client = Client::try_from(config)
+        .map_err(|error| Exit::settings(format!("no way to the API server: {error}")))?;
+    run_with(args, process, client, kafka, &namespace).await
+}
+
+/// The same with a client and settings that are there already.
+async fn run_with(
+    args: RunArgs,
+    process: Process,
+    client: Client,
+    kafka: KafkaSettings,
+    namespace: &str,
+) -> Result<(), Exit> {
+    let metrics = Metrics::register(&process.registry)?;
+    let lease_namespace = args.lease_namespace.clone().unwrap_or_else(|| namespace.to_owned());
+    let instance = format!(
+        "{}_{}",
+        std::env::var("HOSTNAME").unwrap_or_else(|_| "controller".to_owned()),
+        uuid::Uuid::now_v7()
+    );
+    let own_namespaces = match args.own_connection_namespaces.as_slice() {
+        [] => vec![namespace.to_owned()],
+        some => some.to_vec(),
+    };
+    let scale_manager = args
+        .scale_field_manager
+        .clone()
+        .unwrap_or_else(|| format!("parley-scale/{lease_namespace}/{}", args.lease_name));
+    let settings = LeaseSettings {
+        namespace: lease_namespace,
+        name: args.lease_name.clone(),
+        holder: instance.clone(),
+        duration: args.lease_duration(),
+    };
+    let kube_health = process.health.required("kubernetes");
+    let crd_health = process.health.required("chattopicsets");
+    let setup = Setup {
+        kafka_health: process.health.optional("kafka"),
+        args,
+        client: client.clone(),
+        kafka,
+        own_namespaces,
+        scale_manager,
+        instance,
+        metrics,
+    };
+    let probe = tokio::spawn(probe(
+        client.clone(),
+        setup.args.watch_namespaces.first().cloned(),
+        kube_health,
+        crd_health,
+    ));
+    let outcome = lead_again_and_again(&setup, settings, &process).await;
+    probe.abort();
+    outcome
+}
+
+async fn lead_again_and_again(setup: &Setup, settings: LeaseSettings, process: &Process) -> Result<(), Exit> {
+    let mut candidate = Candidate::new(setup.client.clone(), settings);
+    let trouble = |error: Option<&kube::Error>| {
+        if let Some(error) = error {
+            tracing::warn!(%error, "the lease could not be read or written; trying again");
+        }
+    };
+    loop {
+        tokio::select! {
+            () = process.shutdown.wait() => return Ok(()),
+            () = candidate.acquire(trouble) => {}
+        }
+        tracing::info!(holder = %setup.instance, "leading");
+        setup.metrics.leader.set(1);
+        let mut work = tokio::spawn(lead(setup.clone(), candidate.leadership()));
+        let ended = tokio::select! {
+            () = process.shutdown.wait() => Why::Asked,
+            () = candidate.hold(trouble) => Why::Lost,
+            _ = &mut work => Why::Broken,
+        };
+        work.abort();
+        if !work.is_finished() && tokio::time::timeout(END_WITHIN, &mut work).await.is_err() {
+            return Err(Exit::failure(
+                "the work of a lost leadership does not end; exiting so that it cannot go on",
+            ));
+        }
+        setup.metrics.leader.set(0);
+        match ended {
+            Why::Lost => tracing::warn!("the lease is lost; standing by"),
+            Why::Asked | Why::Broken => {
+                if let Err(error) = candidate.release().await {
+                    tracing::warn!(%error, "the lease could not be given back; it runs out by itself");
+                }
+                if matches!(ended, Why::Asked) {
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+enum Why {
+    Asked,
+    Lost,
+    Broken,
+}
+
+/// The work of a leader. Ends only by being dropped, or when a part of it breaks.
+async fn lead(setup: Setup, leadership: Leadership) {
+    let kinds = kinds(&setup).await;
+    let scopes: Vec<Option<String>> = match setup.args.watch_namespaces.as_slice() {
+        [] => vec![None],
+        some => some.iter().cloned().map(Some).collect(),
+    };
+    let queue = Arc::new(Queue::default());
+    let (sets, targets) = (Sets::new(scopes.len()), Targets::new(kinds.clone(), kinds.len() * scopes.len()));
+    let clusters = Arc::new(Clusters::new(
+        setup.client.clone(),
+        setup.kafka.clone(),
+        setup.own_namespaces.clone(),
+        setup.args.admin_timeout(),
+        Duration::from_secs(setup.args.poll_seconds),
+        observer(&setup.metrics),
+        Arc::clone(&queue),
+    ));
+    let context = Arc::new(Context {
+        client: setup.client.clone(),
+        sets: sets.clone(),
+        targets: targets.clone(),
+        clusters: Arc::clone(&clusters),
+        recorder: Recorder::new(setup.client.clone(), setup.instance.clone()),
+        metrics: setup.metrics.clone(),
+        leadership,
+        started: tokio::time::Instant::now(),
+        scale_manager: setup.scale_manager.clone(),
+        finalizer_deadline: Duration::from_secs(setup.args.finalizer_deadline_seconds),
+        memos: std::sync::Mutex::default(),
+        pools: std::sync::Mutex::default(),
+    });
+    // Dropped with this future, which ends every task at its next await.
+    let mut tasks = JoinSet::new();
+    for (scope, namespace) in scopes.iter().enumerate() {
+        tasks.spawn(watch::sets(
+            setup.client.clone(),
+            namespace.clone(),
+            scope,
+            sets.clone(),
+            Arc::clone(&queue),
+        ));
+        for kind in &kinds {
+            let (client, kind, namespace) = (setup.client.clone(), kind.clone(), namespace.clone());
+            tasks.spawn(watch::targets(
+                client,
+                kind,
+                namespace,
+                targets.clone(),
+                sets.clone(),
+                Arc::clone(&queue),
+            ));
+        }
+    }
+    for _ in 0..setup.args.concurrency {
+        let (context, queue) = (Arc::clone(&context), Arc::clone(&queue));
+        tasks.spawn(async move {
+            loop {
+                let key = queue.next().await;
+                let ended = reconcile(&context, &key).await;
+                queue.ended(&key, ended);
+                if context.sets.get(&key).is_none() {
+                    queue.forget(&key);
+                }
+                context
+                    .metrics
+                    .malformed_sets
+                    .set(i64::try_from(context.sets.malformed()).unwrap_or(i64::MAX));
+                context.metrics.objects_in_backoff.set(i64::try_from(queue.failing()).unwrap_or(i64::MAX));
+            }
+        });
+    }
+    tasks.spawn(watch_own_kafka(clusters, setup.kafka_health.clone()));
+    if let Some(Err(error)) = tasks.join_next().await {
+        tracing::error!(%error, "a part of the controller broke; starting over");
+    }
+}
+
+/// The kinds that workers may be, as the API server names them. Tried until the API server answers.
+async fn kinds(setup: &Setup) -> Vec<ApiResource> {
+    let mut kinds = Vec::new();
+    for target in &setup.args.scale_targets {
+        let (group, plural) = target.split_once('/').unwrap_or(("", target));
+        loop {
+            match discovery::group(&setup.client, group).await {
+                Ok(group) => {
+                    let found = group
+                        .recommended_resources()
+                        .into_iter()
+                        .find(|(resource, _)| resource.plural == plural);
+                    match found {
+                        Some((resource, _)) => kinds.push(resource),
+                        None => {
+                            tracing::warn!(target, "the API server has no such resource; it is not watched")
+                        }
+                    }
+                    break;
+                }
+                Err(kube::Error::Discovery(error)) => {
+                    tracing::warn!(target, %error, "the API server has no such group; it is not watched");
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(target, %error, "the kinds of scale targets cannot be read; trying again");
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                }
+            }
+        }
+    }
+    kinds
+}
+
+/// Says in readiness whether the controller's own Kafka answers.
+async fn watch_own_kafka(clusters: Arc<Clusters>, health: Dependency) {
+    loop {
+        match clusters.own() {
+            Ok(cluster) => match (cluster.error(), cluster.identity().await) {
+                (None, Ok(_)) => health.ready(),
+                (Some(error), _) | (None, Err(error)) => health.unready(error.message),
+            },
+            Err(error) => health.unready(error.to_string()),
+        }
+        tokio::time::sleep(PROBE).await;
+    }
+}
+
+/// Says in readiness whether the API server answers and knows the resource.
+async fn probe(client: Client, namespace: Option<String>, kube: Dependency, crd: Dependency) {
+    let api: Api<DynamicObject> = match &namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &set_resource()),
+        None => Api::all_with(client.clone(), &set_resource()),
+    };
+    loop {
+        match tokio::time::timeout(PROBE, api.list_metadata(&ListParams::default().limit(1))).await {
+            Ok(Ok(_)) => {
+                kube.ready();
+                crd.ready();
+            }
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
+                kube.ready();
+                crd.unready(
+                    "the API server does not know ChatTopicSets: install the chart's CRD (crds.enabled)",
+                );
+            }
+            Ok(Err(kube::Error::Api(status))) => {
+                kube.ready();
+                crd.unready(format!("ChatTopicSets cannot be listed: {}", status.message));
+            }
+            Ok(Err(error)) => kube.unready(error.to_string()),
+            Err(_) => kube.unready("no answer"),
+        }
+        tokio::time::sleep(PROBE).await;
+    }
+}
+
+/// Counts Kafka's admin calls.
+fn observer(metrics: &Metrics) -> Observer {
+    let metrics = metrics.clone();
+    Arc::new(move |api: &'static str, took: Duration, error: Option<&ApiError>| {
+        metrics.kafka_admin_request_duration_seconds.with_label_values(&[api]).observe(took.as_secs_f64());
+        if let Some(error) = error {
+            metrics.kafka_admin_errors_total.with_label_values(&[api, error.name()]).inc();
+        }
+    })
+}

@@ -1,0 +1,226 @@
+//! The worker pools of a set: what their replica counts should be, and writing them.
+
+mod lag;
+mod write;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{
+    context::{Context, ReconcileError},
+    events::EventReason,
+    ownership::{Claim, target_owner},
+    plan::{Live, Owner},
+    scaling::{Decision, Pool, decide},
+    sets::SetEntry,
+    status::WorkerReport,
+    targets::{Target, TargetKey},
+    topics::Topics,
+};
+use crate::api::{ChatTopicSet, Reason, ScalingMode, WorkerSpec, WorkerStatus, bounded_message};
+
+/// What came of the workers.
+#[derive(Debug, Default)]
+pub(crate) struct Workers {
+    pub(crate) reports: Vec<WorkerReport>,
+    /// A count could not be written for a reason that another try may mend.
+    pub(crate) failed: bool,
+    /// When to look at the lag again, if at all.
+    pub(crate) look_again: Option<Duration>,
+}
+
+/// What one reconcile has to tell of replica counts: one event each, however many workers it is about.
+#[derive(Debug, Default)]
+struct Notes {
+    scaled: Vec<String>,
+    contended: Vec<String>,
+}
+
+/// Scales every worker as far as it may be scaled.
+pub(crate) async fn make_true(
+    ctx: &Context,
+    entry: &Arc<SetEntry>,
+    set: &ChatTopicSet,
+    topics: &Topics,
+) -> Result<Workers, ReconcileError> {
+    let others = ctx.sets.others(&entry.key);
+    let claims: Vec<&Claim> = others.iter().map(|other| &other.claim).collect();
+    let mut workers = Workers::default();
+    let mut notes = Notes::default();
+    for spec in &set.spec.workers {
+        let remembered = set.status.as_ref().and_then(|s| s.workers.iter().find(|w| w.name == spec.name));
+        let worker = Worker {
+            ctx,
+            entry,
+            set,
+            spec,
+            remembered: remembered.cloned().unwrap_or_default(),
+            key: TargetKey::of(&entry.key.namespace, &spec.scale_target_ref),
+            topics,
+        };
+        workers.look_again = workers.look_again.into_iter().chain(worker.look_every()).min();
+        let owner = if ctx.sets.complete() {
+            target_owner(&entry.claim, &claims, &spec.scale_target_ref)
+        } else {
+            Owner::Unknown
+        };
+        let (report, failed) = worker.make_true(&owner, &mut notes).await?;
+        workers.reports.push(report);
+        workers.failed |= failed;
+    }
+    for (reason, notes) in
+        [(EventReason::Scaled, notes.scaled), (EventReason::ScaleContended, notes.contended)]
+    {
+        if !notes.is_empty() {
+            ctx.recorder.send(&entry.key, &entry.uid, reason, &notes.join("; ")).await;
+        }
+    }
+    Ok(workers)
+}
+
+/// The partitions of all of a worker's topics as seen now; none when any of them is not known, or not yet led: one that
+/// is not seen by all brokers yet must not be counted.
+fn partitions(live: &BTreeMap<String, Live>, spec: &WorkerSpec) -> Option<i32> {
+    spec.topics.iter().try_fold(0_i32, |sum, topic| {
+        let topic = live.get(topic)?.present().filter(|t| t.led)?;
+        sum.checked_add(topic.partitions)
+    })
+}
+
+struct Worker<'a> {
+    ctx: &'a Context,
+    entry: &'a SetEntry,
+    set: &'a ChatTopicSet,
+    spec: &'a WorkerSpec,
+    remembered: WorkerStatus,
+    key: TargetKey,
+    topics: &'a Topics,
+}
+
+/// What is to be said of a count that was not written, or was.
+struct Said {
+    reason: Reason,
+    message: String,
+    failed: bool,
+}
+
+impl Worker<'_> {
+    async fn make_true(
+        &self,
+        owner: &Owner,
+        notes: &mut Notes,
+    ) -> Result<(WorkerReport, bool), ReconcileError> {
+        let partitions = partitions(&self.topics.live, self.spec);
+        let target = self.ctx.targets.get(&self.key);
+        let mut status = WorkerStatus {
+            name: self.spec.name.clone(),
+            partitions: partitions.or(self.remembered.partitions),
+            replicas: target.as_ref().map(|t| t.replicas),
+            ready_replicas: target.as_ref().map(|t| t.ready),
+            desired_replicas: None,
+            message: None,
+            ..self.remembered.clone()
+        };
+        let refused = |reason, message: String| Said { reason, message, failed: false };
+        let said = match (&target, owner) {
+            (_, Owner::Unknown) => {
+                Some(refused(Reason::Progressing, "waiting until all sets are known".to_owned()))
+            }
+            (_, Owner::Other(who)) => {
+                Some(refused(Reason::OwnershipConflict, format!("its target follows {who}, which is older")))
+            }
+            (None, Owner::Me) => Some(self.not_found()),
+            (Some(target), Owner::Me) => self.decide(target, partitions, &mut status, notes).await?,
+        };
+        let failed = said.as_ref().is_some_and(|s| s.failed);
+        let ready = said.is_none() && self.is_ready(&status);
+        let (reason, message) = match said {
+            Some(said) => (said.reason, Some(said.message)),
+            None if ready => {
+                (Reason::Reconciled, self.idle(partitions).or_else(|| self.still_owned(&status)))
+            }
+            None => {
+                let (ready, wanted) =
+                    (status.ready_replicas.unwrap_or(0), status.desired_replicas.unwrap_or(0));
+                (Reason::Progressing, Some(format!("{ready} of {wanted} replicas ready")))
+            }
+        };
+        status.message = message.map(|m| bounded_message(&m));
+        Ok((WorkerReport { status, ready, reason }, failed))
+    }
+
+    fn not_found(&self) -> Said {
+        let target = &self.spec.scale_target_ref;
+        let what = format!("{} {}", target.kind, target.name);
+        let (reason, message) = if self.ctx.targets.resource(target).is_none() {
+            let group = target.group();
+            (
+                Reason::TargetNotFound,
+                format!("kind {} of group {group:?} is not watched (--scale-targets)", target.kind),
+            )
+        } else if self.ctx.targets.complete() {
+            (Reason::TargetNotFound, format!("there is no {what} in namespace {}", self.key.namespace))
+        } else {
+            (Reason::Progressing, format!("{what} has not been seen yet"))
+        };
+        Said { reason, message, failed: false }
+    }
+
+    fn is_ready(&self, status: &WorkerStatus) -> bool {
+        let wanted = status.desired_replicas.or(status.replicas).unwrap_or(0);
+        status.ready_replicas.unwrap_or(0) >= wanted
+    }
+
+    /// Consumers without a partition have nothing to do.
+    fn idle(&self, partitions: Option<i32>) -> Option<String> {
+        let (min, partitions) = (self.spec.scaling.min_replicas, partitions?);
+        (min > partitions)
+            .then(|| format!("minReplicas {min} is above the {partitions} partitions: more would be idle"))
+    }
+
+    /// In mode External a count that we took before is still ours in the eyes of the API server, and giving it up by an
+    /// apply would set it to 0: the next owner takes it.
+    fn still_owned(&self, status: &WorkerStatus) -> Option<String> {
+        let manager = &self.ctx.scale_manager;
+        (self.spec.scaling.mode == ScalingMode::External && status.target_uid.is_some()).then(|| {
+            format!("field manager {manager} still owns the count; take it with kubectl apply --server-side --force-conflicts")
+        })
+    }
+
+    async fn decide(
+        &self,
+        target: &Target,
+        partitions: Option<i32>,
+        status: &mut WorkerStatus,
+        notes: &mut Notes,
+    ) -> Result<Option<Said>, ReconcileError> {
+        let pool = Pool { partitions, current: target.wanted, ready: target.ready };
+        let looked = self.lag(&pool).await;
+        let (decision, stuck) = match (self.spec.scaling.mode, looked) {
+            (ScalingMode::Lag, Some(looked)) => (looked.decision, looked.stuck),
+            _ => (decide(&self.spec.scaling, &pool), Vec::new()),
+        };
+        let said = match decision {
+            Decision::Want(wanted) => {
+                status.desired_replicas = Some(wanted);
+                self.write(target, wanted, partitions, status, notes).await?
+            }
+            Decision::Hold { reason, message } => {
+                self.ctx.metrics.scale_suppressed_total.with_label_values(&[reason.as_str()]).inc();
+                status.desired_replicas = target.wanted;
+                Some(Said { reason, message, failed: false })
+            }
+            Decision::HandsOff => {
+                status.desired_replicas = target.wanted;
+                None
+            }
+        };
+        if said.is_none() && !stuck.is_empty() {
+            let message = format!(
+                "{} stands still with records after it while workers are ready; more workers would not help",
+                stuck.join(", ")
+            );
+            return Ok(Some(Said { reason: Reason::Stuck, message, failed: false }));
+        }
+        Ok(said)
+    }
+}
