@@ -1,0 +1,39 @@
+use std::time::Instant;
+
+use super::{
+    fault,
+    handlers::{self, Context, Passwords},
+    job::{Answer, Job},
+    parts::Parts,
+};
+use crate::{store::StoreError, wire::Kind};
+
+/// Why an attempt at a batch came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failed {
+    /// In PostgreSQL.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Runs a batch once: passwords first, which have no effect, then one transaction with everything that has.
+pub(super) async fn attempt(parts: &Parts, kind: Kind, jobs: &[Job]) -> Result<Vec<Answer>, Failed> {
+    let hashing = Instant::now();
+    let now = || parts.clock.now();
+    let passwords: Passwords =
+        handlers::prepare(kind, &parts.database, &parts.hashing, &parts.keys.seals, now, jobs).await?;
+    if !passwords.is_empty() {
+        parts.stage("hash", hashing);
+    }
+    fault::point("hash");
+    let start = Instant::now();
+    let mut tx = parts.database.begin().await?;
+    fault::point("begin");
+    let context =
+        Context { now: parts.clock.now(), sign_ups: parts.settings.sign_ups, passwords: &passwords };
+    let answers = handlers::run(kind, &mut tx, &context, jobs).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    parts.stage("transaction", start);
+    fault::point("committed");
+    Ok(answers)
+}

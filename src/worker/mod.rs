@@ -1,0 +1,19 @@
+//! The worker: poll → decode → handle in one transaction → reply → commit (architecture.md, "The worker's pipeline").
+
+mod attempt;
+mod batch;
+pub mod commands;
+mod fault;
+mod handlers;
+mod hashing;
+mod job;
+mod metrics;
+mod parts;
+mod pipeline;
+mod run;
+mod settings;
+mod stored;
+
+pub use metrics::WorkerMetrics;
+pub use run::run;
+pub use settings::{GroupProtocol, KeyArgs, RunArgs};

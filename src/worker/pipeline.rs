@@ -1,0 +1,265 @@
+//! One partition: fill a batch, run it, send what comes of it, store the offset, again. A partition never runs ahead of
+//! itself; several run side by side.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    attempt::{Failed, attempt},
+    batch::{Batch, dead},
+    fault,
+    job::{Answer, Job},
+    parts::{Hold, Parts},
+    settings::needs_passwords,
+};
+use crate::{
+    kafka::{Partition, ProduceError},
+    store::StoreError,
+    wire::{ErrorCode, Failure, Kind, Outgoing},
+};
+
+/// The first wait after a transient failure, and the longest; both with jitter.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// How often a batch is run again at once because somebody else wrote the same rows. After that it waits like any other.
+const CONFLICTS: u32 = 8;
+
+/// Why a partition ended before its batch did.
+enum Ended {
+    /// It is somebody else's soon; whoever it is finds what was done.
+    Revoked,
+    /// The producer is broken: the process must end.
+    Broken(String),
+}
+
+/// Serves a partition until it is to be let go. An error says that the process cannot go on.
+pub(super) async fn serve(partition: Partition, parts: Arc<Parts>) -> Result<(), String> {
+    let Some(kind) = Kind::of_request_topic(partition.topic()) else {
+        return Err(format!("{} is no request topic", partition.topic()));
+    };
+    let most = if needs_passwords(kind) {
+        // A batch of passwords must not outlive its deadline: two rounds of the threads.
+        parts.settings.batch_records.min(parts.hashing.width() * 2)
+    } else {
+        parts.settings.batch_records
+    };
+    let end = partition.end();
+    loop {
+        let held = partition.fill(most, parts.settings.batch_wait).await;
+        let Some(last) = held.last() else { return Ok(()) };
+        fault::point("poll");
+        let offset = last.offset();
+        let decoding = Instant::now();
+        let mut batch = Batch::open(kind, &parts.keys.requests, &held);
+        parts.stage("decode", decoding);
+        let unverified = parts.metrics.unverified_records_total.with_label_values(&[kind.as_str()]);
+        unverified.inc_by(batch.bad.len() as u64);
+        batch.drop_strangers(&parts.strangers);
+        fault::point("decode");
+        let run = Run { parts: &parts, kind, end: &end };
+        let done = async {
+            let answers = run.answers(&batch.jobs).await?;
+            let outgoing = batch.outgoing(&parts.keys.replies, &answers);
+            run.send(outgoing).await?;
+            run.count(&batch, &answers);
+            Ok(())
+        };
+        match done.await {
+            Ok(()) => {}
+            Err(Ended::Revoked) => return Ok(()),
+            Err(Ended::Broken(why)) => return Err(why),
+        }
+        partition.store(offset);
+        fault::point("stored");
+    }
+}
+
+struct Run<'a> {
+    parts: &'a Parts,
+    kind: Kind,
+    end: &'a CancellationToken,
+}
+
+impl Run<'_> {
+    /// An answer for every job: as one batch, and when something in it cannot be stored, one by one.
+    async fn answers(&self, jobs: &[Job]) -> Result<Vec<Answer>, Ended> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.until_it_works(jobs).await? {
+            Ok(answers) => Ok(answers),
+            Err(why) if jobs.len() == 1 => {
+                tracing::error!(kind = %self.kind, request = %jobs[0].headers.request_id, why, "a request cannot be run");
+                Ok(vec![self.give_up(&jobs[0]).await?])
+            }
+            Err(why) => {
+                tracing::warn!(kind = %self.kind, records = jobs.len(), why, "a batch is run record by record");
+                self.parts.metrics.batch_retries_total.with_label_values(&["isolated"]).inc();
+                let mut answers = Vec::with_capacity(jobs.len());
+                for job in jobs {
+                    answers.extend(Box::pin(self.answers(std::slice::from_ref(job))).await?);
+                }
+                Ok(answers)
+            }
+        }
+    }
+
+    /// Tries until PostgreSQL takes the batch or refuses it for good (the inner error: why).
+    async fn until_it_works(&self, jobs: &[Job]) -> Result<Result<Vec<Answer>, String>, Ended> {
+        let mut waits = Waits::new();
+        let mut hold: Option<Hold> = None;
+        let mut conflicts = 0;
+        loop {
+            let failed = match attempt(self.parts, self.kind, jobs).await {
+                Ok(answers) => return Ok(Ok(answers)),
+                Err(Failed::Store(StoreError::Refused(why))) => return Ok(Err(why)),
+                Err(failed) => failed,
+            };
+            let reason = match &failed {
+                Failed::Store(StoreError::Conflict(_)) => "conflict",
+                _ => "postgresql",
+            };
+            self.parts.metrics.batch_retries_total.with_label_values(&[reason]).inc();
+            if reason == "conflict" && conflicts < CONFLICTS {
+                conflicts += 1;
+                tracing::debug!(kind = %self.kind, %failed, "a batch is run again");
+                if self.end.is_cancelled() {
+                    return Err(Ended::Revoked);
+                }
+                continue;
+            }
+            tracing::debug!(kind = %self.kind, %failed, "a batch waits");
+            let hold = hold.get_or_insert_with(|| self.parts.holds.hold());
+            hold.because(&failed.to_string());
+            self.wait(waits.next()).await?;
+        }
+    }
+
+    /// The answer to a request that cannot be run, stored so that it stays the answer.
+    async fn give_up(&self, job: &Job) -> Result<Answer, Ended> {
+        let failure = Failure::new(ErrorCode::Internal, "the request could not be run");
+        let refused = Job {
+            request: Err(failure.clone()),
+            headers: job.headers.clone(),
+            raw: job.fingerprint(),
+            ..*job
+        };
+        match self.until_it_works(std::slice::from_ref(&refused)).await? {
+            Ok(answers) => Ok(answers.into_iter().next().unwrap_or_else(|| job.refuse(failure))),
+            // Not even that can be stored: it is answered and dead-lettered all the same.
+            Err(_) => Ok(job.refuse(failure)),
+        }
+    }
+
+    /// Sends until every record is acknowledged.
+    async fn send(&self, outgoing: Vec<Outgoing>) -> Result<(), Ended> {
+        fault::point("produce");
+        let start = Instant::now();
+        let mut waits = Waits::new();
+        let mut hold: Option<Hold> = None;
+        loop {
+            match self.parts.producer.send_all(&outgoing).await {
+                Ok(()) => break,
+                Err(ProduceError::Fatal(why)) => return Err(Ended::Broken(why)),
+                Err(ProduceError::TooLarge) => {
+                    self.send_what_fits(&outgoing).await?;
+                    break;
+                }
+                Err(error) => {
+                    self.parts.metrics.batch_retries_total.with_label_values(&["kafka"]).inc();
+                    let hold = hold.get_or_insert_with(|| self.parts.holds.hold());
+                    hold.because(&error.to_string());
+                    self.wait(waits.next()).await?;
+                }
+            }
+        }
+        self.parts.stage("produce", start);
+        fault::point("acknowledged");
+        Ok(())
+    }
+
+    /// Every bound of the protocol keeps records far below what topics take; should a topic be set smaller, its readers find
+    /// the outcome in PostgreSQL, and the partition goes on.
+    async fn send_what_fits(&self, outgoing: &[Outgoing]) -> Result<(), Ended> {
+        for record in outgoing {
+            let mut waits = Waits::new();
+            loop {
+                match self.parts.producer.send_all(std::slice::from_ref(record)).await {
+                    Ok(()) => break,
+                    Err(ProduceError::TooLarge) => {
+                        tracing::error!(
+                            topic = record.topic,
+                            bytes = record.value.len(),
+                            "a record does not fit into its topic"
+                        );
+                        break;
+                    }
+                    Err(ProduceError::Fatal(why)) => return Err(Ended::Broken(why)),
+                    Err(ProduceError::Transient(_)) => self.wait(waits.next()).await?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits, unless the partition is to be let go.
+    async fn wait(&self, duration: Duration) -> Result<(), Ended> {
+        tokio::select! {
+            biased;
+            () = self.end.cancelled() => Err(Ended::Revoked),
+            () = tokio::time::sleep(duration) => Ok(()),
+        }
+    }
+
+    fn count(&self, batch: &Batch<'_>, answers: &[Answer]) {
+        let metrics = &self.parts.metrics;
+        let kind = self.kind.as_str();
+        #[expect(clippy::cast_precision_loss, reason = "a metric")]
+        metrics.batch_records.observe(batch.views.len() as f64);
+        let duration = metrics.request_duration_seconds.with_label_values(&[kind]);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut done = 0;
+        for (job, answer) in batch.jobs.iter().zip(answers) {
+            match &answer.reply.result {
+                Ok(_) => done += 1,
+                Err(failure) => {
+                    metrics.requests_total.with_label_values(&[kind, failure.code.as_str()]).inc();
+                }
+            }
+            if answer.replayed {
+                metrics.replays_total.with_label_values(&[kind]).inc();
+            }
+            if let Some(failure) = dead(job, answer) {
+                metrics.dead_letters_total.with_label_values(&[kind, failure.code.as_str()]).inc();
+            }
+            if let Some(came) = batch.views[job.at].timestamp.and_then(|ms| u64::try_from(ms).ok()) {
+                duration.observe(now.saturating_sub(Duration::from_millis(came)).as_secs_f64());
+            }
+        }
+        if done > 0 {
+            metrics.requests_total.with_label_values(&[kind, "ok"]).inc_by(done);
+        }
+        for (_, reason) in &batch.bad {
+            tracing::debug!(kind, %reason, "a record's sender cannot be believed");
+            metrics.dead_letters_total.with_label_values(&[kind, ErrorCode::Unauthenticated.as_str()]).inc();
+        }
+    }
+}
+
+/// Growing waits with jitter.
+struct Waits(Duration);
+
+impl Waits {
+    fn new() -> Self {
+        Self(BACKOFF.0)
+    }
+
+    fn next(&mut self) -> Duration {
+        let wait = self.0;
+        self.0 = (wait * 2).min(BACKOFF.1);
+        wait.mul_f64(rand::random_range(0.5..1.0))
+    }
+}
