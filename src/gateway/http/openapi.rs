@@ -1,0 +1,86 @@
+use std::sync::LazyLock;
+
+use axum::{
+    http::header,
+    response::{IntoResponse, Response},
+};
+use utoipa::{
+    OpenApi as _,
+    openapi::security::{ApiKey, ApiKeyValue, SecurityScheme},
+};
+
+use super::{events, friends, me, messages, problem::ProblemBody, requests, rooms, session, users};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Parley",
+        description = "The HTTP API of the Parley gateway. Changes are answered with 202 and the reply comes as an event of \
+            the stream, or to the call itself with `Prefer: wait=N`. The session is a cookie. Changes need \
+            `Content-Type: application/json` and a same-origin `Sec-Fetch-Site` or `Origin`."
+    ),
+    paths(
+        users::sign_up,
+        session::log_in,
+        session::log_out,
+        me::me,
+        me::change_status,
+        rooms::list,
+        rooms::open,
+        rooms::add_members,
+        friends::list,
+        friends::add,
+        messages::send,
+        messages::history,
+        messages::mark_read,
+        requests::reply,
+        events::events
+    ),
+    components(schemas(ProblemBody)),
+    modifiers(&Session)
+)]
+struct Document;
+
+/// The session's cookie as the description's security scheme.
+struct Session;
+
+impl utoipa::Modify for Session {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("__Host-parley")));
+        document.components.get_or_insert_default().add_security_scheme("session", cookie);
+    }
+}
+
+/// The description of the API: OpenAPI 3.1, JSON, indented.
+pub(crate) fn document() -> String {
+    let text = Document::openapi().to_pretty_json();
+    // It is made of constants; a test reads it.
+    text.unwrap_or_default() + "\n"
+}
+
+/// The description of the API.
+pub(super) async fn serve() -> Response {
+    static TEXT: LazyLock<String> = LazyLock::new(document);
+    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], TEXT.as_str())
+        .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `docs/openapi.json` is the committed copy. To renew it: `UPDATE=1 cargo test --lib openapi`.
+    #[test]
+    fn the_committed_description_is_the_served_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(path, document()).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            committed == document(),
+            "docs/openapi.json is not what the code says: UPDATE=1 cargo test --lib openapi"
+        );
+        assert!(committed.contains("\"openapi\": \"3.1"));
+    }
+}

@@ -1,0 +1,100 @@
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, Method, Uri},
+    response::Response,
+};
+use serde::Deserialize;
+
+use super::{
+    App, Caller, Params, Problem, body,
+    prefer::{self, Scope},
+    submit::{Accepted, Asker, ReplyBody},
+    with_cookie,
+};
+use crate::{
+    gateway::hub::SessionState,
+    ids::{RequestId, UserId},
+    wire::{ErrorCode, Login, Logout, Password, Request},
+};
+
+/// Who logs in.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Credentials {
+    /// The account.
+    #[schema(value_type = String, min_length = 2, max_length = 32)]
+    user_id: UserId,
+    /// Its password.
+    #[schema(value_type = String, min_length = 8, max_length = 128)]
+    password: Password,
+}
+
+/// `?everywhere=`.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Everywhere {
+    /// Ends all sessions of the user.
+    #[serde(default)]
+    everywhere: bool,
+}
+
+/// Logs in. The cookie comes at once and is good for the reply; it is an open session from the reply's success on.
+#[utoipa::path(post, path = "/api/session", tag = "session", request_body = Credentials,
+    params(("Prefer" = Option<String>, Header, description = "`wait=N`: hold the call up to N seconds")),
+    responses((status = 202, body = Accepted), (status = 200, body = ReplyBody),
+        Problem))]
+pub(super) async fn log_in(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    app.limits.sign_in(caller.address)?;
+    let credentials: Credentials = body::json(body).await?;
+    // Always a fresh token: one that somebody planted in the browser before must not become a session (session fixation).
+    let token = app.fresh_token()?;
+    let request_id = RequestId::fresh();
+    let sealed_password = app
+        .sealing
+        .seal(&credentials.password, &credentials.user_id, request_id)
+        .map_err(|error| Problem::new(ErrorCode::Internal, error.to_string()))?;
+    let request = Request::Login(Login { user_id: credentials.user_id, sealed_password });
+    let address = Some(app.request_keys.address_hash(caller.address));
+    let asker = Asker { session: token.key(), user: None, address, request_id };
+    let answer = app.submit(&headers, asker, &request).await;
+    // A login that was refused leaves the browser as it was.
+    let cookie = answer.is_ok().then(|| app.cookies.set(&token));
+    Ok(with_cookie(answer, cookie))
+}
+
+/// Logs out: this session, or all of the user's.
+#[utoipa::path(delete, path = "/api/session", tag = "session",
+    params(Everywhere, ("Prefer" = Option<String>, Header, description = "`wait=N`: hold the call up to N seconds"),
+        ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 202, body = Accepted), (status = 200, body = ReplyBody),
+        Problem))]
+pub(super) async fn log_out(
+    State(app): State<App>,
+    caller: Caller,
+    Params(Everywhere { everywhere }): Params<Everywhere>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let session = caller.key().ok_or_else(Problem::unauthenticated)?;
+    let user = match app.sessions.fresh(&session).await? {
+        SessionState::Open(open) => Some(open.user),
+        // A login may be on its way: the logout leaves a mark that it finds.
+        SessionState::Unknown => None,
+        SessionState::Ended => {
+            return Ok(with_cookie(Err(Problem::unauthenticated()), Some(app.cookies.clear())));
+        }
+    };
+    let scope = user.clone().map_or(Scope::Session(session), Scope::User);
+    let request_id = prefer::request_id(&headers, &scope, &method, uri.path())?;
+    let request = Request::Logout(Logout { user_id: user.clone(), everywhere });
+    let asker = Asker { session, user, address: None, request_id };
+    let answer = app.submit(&headers, asker, &request).await?;
+    Ok(with_cookie(Ok(answer), Some(app.cookies.clear())))
+}

@@ -1,0 +1,144 @@
+//! Who hears what. Every record of `chat-event` and every reply passes through here: decoded once on Kafka's thread
+//! ([`dispatch`]), given to each shard through a bounded queue, and by the shard ([`shard`]) to the streams that it owns. No lock
+//! is shared between shards.
+
+mod dispatch;
+mod lookup;
+mod plan;
+mod record;
+mod ring;
+mod run;
+mod scout;
+mod shard;
+mod vector;
+mod wheel;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use dispatch::Dispatcher;
+pub(crate) use lookup::{ConnId, OpenSession, SessionState};
+use record::Record;
+pub(crate) use scout::{Scout, ScoutLimits};
+pub(crate) use shard::{Opening, Reason, ShardSettings, Wanted};
+
+use super::{metrics::Metrics, sse::Epoch};
+use crate::ids::SessionKey;
+
+/// What Kafka's thread has for a shard. The queue is bounded: a shard that is behind holds the thread up, and with it the reading.
+#[derive(Debug, Clone)]
+enum Feed {
+    Begins { epoch: Epoch, partition: usize, offset: i64 },
+    Lost { partition: usize, offset: i64 },
+    Record(Arc<Record>),
+    Reply { key: SessionKey, head: Bytes, stamped: i64, login: bool },
+}
+
+/// What others have for a shard. As many at a time as there are streams and look-ups, both of which are bounded.
+#[derive(Debug)]
+enum Control {
+    Open(ConnId, Box<Opening>),
+    Identify(ConnId, Option<OpenSession>),
+    Close(ConnId, Reason),
+    Found(lookup::Found),
+    Drain(Duration),
+    Streams(oneshot::Sender<usize>),
+}
+
+#[derive(Debug, Clone)]
+struct ShardHandle {
+    feed: mpsc::Sender<Feed>,
+    control: mpsc::UnboundedSender<Control>,
+}
+
+/// Records that wait for a shard: some tenths of a second of a busy system, and at 64 KB a record 256 MB at the very worst,
+/// shared between all shards.
+const FEED: usize = 4_096;
+
+/// The shards, seen from the rest of the gateway. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Hub {
+    shards: Arc<[ShardHandle]>,
+    next: Arc<AtomicU64>,
+}
+
+/// A registered stream. Whoever holds it says whose it is, or ends it.
+#[derive(Debug, Clone)]
+pub(crate) struct Stream {
+    id: ConnId,
+    control: mpsc::UnboundedSender<Control>,
+}
+
+impl Hub {
+    /// Starts `count` shards.
+    pub(crate) fn start(count: usize, settings: &ShardSettings, metrics: &Metrics, scout: &Scout) -> Self {
+        let shards = (0..count.max(1)).map(|_| {
+            let (feed, feeds) = mpsc::channel(FEED);
+            let (control, controls) = mpsc::unbounded_channel();
+            let shard = shard::Shard::new(settings.clone(), metrics.clone());
+            tokio::spawn(run::run(shard, feeds, controls, control.clone(), scout.clone()));
+            ShardHandle { feed, control }
+        });
+        Self { shards: shards.collect(), next: Arc::default() }
+    }
+
+    fn shard_of(&self, key: &SessionKey) -> &ShardHandle {
+        // A hash already: its first bytes spread evenly.
+        let n = key.0.iter().take(4).fold(0_usize, |n, byte| n << 8 | usize::from(*byte));
+        &self.shards[n % self.shards.len()]
+    }
+
+    /// Registers a stream.
+    pub(crate) fn open(&self, opening: Opening) -> Stream {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let control = self.shard_of(&opening.key).control.clone();
+        let stream = Stream { id, control };
+        stream.tell(Control::Open(id, Box::new(opening)));
+        stream
+    }
+
+    /// Has all streams leave within `window`.
+    pub(crate) fn drain(&self, window: Duration) {
+        for shard in self.shards.iter() {
+            // A shard ends only with the hub.
+            let _ = shard.control.send(Control::Drain(window));
+        }
+    }
+
+    /// How many streams there are.
+    pub(crate) async fn streams(&self) -> usize {
+        let mut sum = 0;
+        for shard in self.shards.iter() {
+            let (ask, answer) = oneshot::channel();
+            if shard.control.send(Control::Streams(ask)).is_ok() {
+                sum += answer.await.unwrap_or(0);
+            }
+        }
+        sum
+    }
+}
+
+impl Stream {
+    fn tell(&self, control: Control) {
+        // A shard ends only with the hub, and the hub only with the process.
+        let _ = self.control.send(control);
+    }
+
+    /// Says whose it is.
+    pub(crate) fn identify(&self, session: Option<OpenSession>) {
+        self.tell(Control::Identify(self.id, session));
+    }
+
+    /// Ends it.
+    pub(crate) fn close(&self, reason: Reason) {
+        self.tell(Control::Close(self.id, reason));
+    }
+}

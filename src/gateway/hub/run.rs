@@ -1,0 +1,76 @@
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{Control, Feed, Scout, lookup::Found, shard::Shard, wheel::TICKS_PER_SECOND};
+
+/// The task around a shard: takes what comes in, has its questions answered, lets time pass. Ends when the hub is gone.
+pub(super) async fn run(
+    mut shard: Shard,
+    mut feeds: mpsc::Receiver<Feed>,
+    mut controls: mpsc::UnboundedReceiver<Control>,
+    answers: mpsc::UnboundedSender<Control>,
+    scout: Scout,
+) {
+    let mut clock = interval(Duration::from_millis(1_000 / TICKS_PER_SECOND));
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            feed = feeds.recv() => match feed {
+                Some(feed) => take_feed(&mut shard, feed),
+                None => return,
+            },
+            Some(control) = controls.recv() => take_control(&mut shard, control),
+            _ = clock.tick() => shard.tick(),
+        }
+        for lookup in shard.take_lookups() {
+            let (scout, answers) = (scout.clone(), answers.clone());
+            tokio::spawn(async move {
+                let found = scout.find(lookup).await;
+                // The shard may be gone by now.
+                let _ = answers.send(Control::Found(found));
+            });
+        }
+    }
+}
+
+fn take_feed(shard: &mut Shard, feed: Feed) {
+    match feed {
+        Feed::Begins { epoch, partition, offset } => shard.begins(epoch, partition, offset),
+        Feed::Lost { partition, offset } => shard.lost(partition, offset),
+        Feed::Record(record) => shard.record(&Arc::clone(&record)),
+        Feed::Reply { key, head, stamped, login } => shard.reply(&key, &head, stamped, login),
+    }
+}
+
+fn take_control(shard: &mut Shard, control: Control) {
+    match control {
+        Control::Open(id, opening) => shard.open(id, *opening),
+        Control::Identify(id, session) => shard.identify(id, session),
+        Control::Close(id, reason) => shard.close(id, reason),
+        Control::Drain(window) => shard.drain(window),
+        Control::Streams(ask) => {
+            // Whoever asked may have given up.
+            let _ = ask.send(shard.streams());
+        }
+        Control::Found(found) => take_found(shard, found),
+    }
+}
+
+fn take_found(shard: &mut Shard, found: Found) {
+    match found {
+        Found::Session { key, state } => shard.session_found(&key, state),
+        Found::Interests { conn, interests } => shard.interests_found(conn, interests),
+        Found::Gap { room, ticket, attempt, messages } => shard.gap_found(room, ticket, attempt, messages),
+        Found::Members { room, ticket, attempt, members } => {
+            shard.members_found(room, ticket, attempt, members)
+        }
+        Found::Holes { conn, messages } => shard.holes_found(conn, messages),
+        Found::Replay { conn, ranges, records } => shard.replay_found(conn, &ranges, records),
+        Found::OffsetsAt { conn, offsets } => shard.offsets_found(conn, offsets),
+        Found::Ends { conn, ends } => shard.ends_found(conn, ends),
+    }
+}

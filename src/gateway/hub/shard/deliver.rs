@@ -1,0 +1,96 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Conn, ConnId, Phase, Shard};
+use crate::gateway::{
+    hub::record::{Record, Route},
+    sse::{Frame, Slow},
+};
+
+impl Shard {
+    /// The end of an event for this stream as it stands: its cursor.
+    pub(super) fn line_for(&mut self, id: ConnId) -> Option<Bytes> {
+        let conn = self.conns.get_mut(&id)?;
+        if conn.phase != Phase::Live {
+            return Some(conn.early.clone());
+        }
+        let Some(ahead) = &conn.ahead else { return Some(self.vector.line()) };
+        // The client was ahead of this gateway when it came; it is never sent back.
+        let mut sent = self.vector.sent();
+        let known = sent.len();
+        sent.resize(known.max(ahead.len()), 0);
+        if sent.iter().zip(ahead).all(|(ours, theirs)| ours >= theirs) {
+            conn.ahead = None;
+            return Some(self.vector.line());
+        }
+        for (ours, theirs) in sent.iter_mut().zip(ahead) {
+            *ours = (*ours).max(*theirs);
+        }
+        Some(self.vector.line_of(&sent))
+    }
+
+    /// Sends an event with the cursor as it stands.
+    pub(super) fn push(&mut self, id: ConnId, head: Bytes, stamped: i64, event: &'static str) {
+        let Some(tail) = self.line_for(id) else { return };
+        self.push_frame(id, Frame { head, tail, stamped }, event);
+    }
+
+    pub(super) fn push_frame(&mut self, id: ConnId, frame: Frame, event: &'static str) {
+        let Some(conn) = self.conns.get(&id) else { return };
+        match conn.outbox.push(frame) {
+            Ok(()) => self.metrics.sse_events_total.with_label_values(&[event]).inc(),
+            Err(slow) => self.slow(id, slow),
+        }
+    }
+
+    /// Sends a record to streams that are live. The cursor after it is the same for all of them.
+    pub(super) fn deliver(&mut self, to: &[ConnId], record: &Arc<Record>) {
+        if to.is_empty() {
+            return;
+        }
+        let shared = self.vector.line();
+        let mut slow: Vec<(ConnId, Slow)> = Vec::new();
+        let mut own = Vec::new();
+        let mut sent = 0_u64;
+        for id in to {
+            let Some(conn) = self.conns.get(id) else { continue };
+            if conn.ahead.is_some() {
+                own.push(*id);
+                continue;
+            }
+            let frame = Frame { head: record.head.clone(), tail: shared.clone(), stamped: record.stamped };
+            match conn.outbox.push(frame) {
+                Ok(()) => sent += 1,
+                Err(reason) => slow.push((*id, reason)),
+            }
+        }
+        let event = event_name(&record.route);
+        self.metrics.sse_events_total.with_label_values(&[event]).inc_by(sent);
+        for id in own {
+            if !self.conns.get(&id).is_some_and(|conn| has_had(conn, record)) {
+                self.push(id, record.head.clone(), record.stamped, event);
+            }
+        }
+        for (id, reason) in slow {
+            self.slow(id, reason);
+        }
+    }
+}
+
+/// Whether the client got this record from another gateway before it came here.
+fn has_had(conn: &Conn, record: &Record) -> bool {
+    let had = conn.ahead.as_ref().and_then(|ahead| ahead.get(record.partition));
+    had.is_some_and(|offset| record.offset < *offset)
+}
+
+/// The event's name: a label of metrics.
+pub(super) fn event_name(route: &Route) -> &'static str {
+    match route {
+        Route::Message { .. } => "message",
+        Route::Room { .. } => "room",
+        Route::Friend { .. } => "friend",
+        Route::Status { .. } => "status",
+        Route::Ended { .. } | Route::Nobody => "none",
+    }
+}

@@ -1,0 +1,182 @@
+//! One shard: the streams that it owns, who of them hears what, and what waits. It does no IO and never waits: records and
+//! answers go in, bytes go into outboxes, and questions come out as [`Lookup`]s. All streams of a session are in one shard.
+
+mod close;
+mod conn;
+mod deliver;
+mod open;
+mod people;
+mod resume;
+mod rooms;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+pub(crate) use close::Reason;
+use conn::{Conn, Phase};
+pub(crate) use conn::{Opening, Wanted};
+use people::{UserState, Watch};
+pub(crate) use resume::Ears;
+use rooms::RoomState;
+
+use super::{
+    lookup::{ConnId, Lookup},
+    record::{Record, Route},
+    ring::Ring,
+    vector::Vector,
+    wheel::Wheel,
+};
+use crate::{
+    gateway::{metrics::Metrics, sse::Epoch},
+    ids::{RoomId, SessionKey, UserId},
+};
+
+/// What a shard is told beyond records.
+#[derive(Debug, Clone)]
+pub(crate) struct ShardSettings {
+    /// Bytes of records kept for resumes.
+    pub(crate) ring_bytes: usize,
+    /// The most events of one replay.
+    pub(crate) replay_events: usize,
+    /// The most bytes of one replay.
+    pub(crate) replay_bytes: usize,
+    /// Between two heartbeats of a stream, before jitter.
+    pub(crate) heartbeat: Duration,
+    /// How long a stream lives, before jitter.
+    pub(crate) life: Duration,
+    /// How long a stream of an unknown session lives.
+    pub(crate) unknown_life: Duration,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    settings: ShardSettings,
+    metrics: Metrics,
+    vector: Vector,
+    ring: Ring,
+    wheel: Wheel,
+    conns: HashMap<ConnId, Conn>,
+    sessions: HashMap<SessionKey, Vec<ConnId>>,
+    users: HashMap<UserId, UserState>,
+    /// By friend: whose streams are told of that user's status.
+    watched: HashMap<UserId, Watch>,
+    rooms: HashMap<RoomId, RoomState>,
+    /// Numbers the look-ups of rooms.
+    ticket: u64,
+    lookups: Vec<Lookup>,
+    /// When all streams must have left, once draining has begun.
+    drain: Option<Instant>,
+}
+
+impl Shard {
+    pub(crate) fn new(settings: ShardSettings, metrics: Metrics) -> Self {
+        Self {
+            vector: Vector::new(),
+            ring: Ring::new(settings.ring_bytes),
+            wheel: Wheel::new(),
+            conns: HashMap::new(),
+            sessions: HashMap::new(),
+            users: HashMap::new(),
+            watched: HashMap::new(),
+            rooms: HashMap::new(),
+            ticket: 0,
+            lookups: Vec::new(),
+            drain: None,
+            settings,
+            metrics,
+        }
+    }
+
+    /// What it wants to know since it was last asked.
+    pub(crate) fn take_lookups(&mut self) -> Vec<Lookup> {
+        std::mem::take(&mut self.lookups)
+    }
+
+    /// How many streams it owns.
+    pub(crate) fn streams(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// A partition of `chat-event` is read from here on.
+    pub(crate) fn begins(&mut self, epoch: Epoch, partition: usize, offset: i64) {
+        if self.vector.begin(epoch, partition, offset) {
+            self.ring.begin(partition, offset);
+            return;
+        }
+        // Another topic under the same name: nothing connects to what was sent before.
+        self.ring.clear();
+        self.ring.begin(partition, offset);
+        for room in self.rooms.values_mut() {
+            room.forget_waiting();
+        }
+        self.all_resync("foreign");
+    }
+
+    /// Records of a partition were lost: it goes on at this offset.
+    pub(crate) fn lost(&mut self, partition: usize, offset: i64) {
+        let epoch = self.vector.epoch();
+        self.vector.begin(epoch, partition, offset);
+        self.ring.begin(partition, offset);
+        self.all_resync("expired");
+    }
+
+    fn all_resync(&mut self, reason: &'static str) {
+        for conn in self.conns.values_mut().filter(|conn| conn.phase != Phase::Live) {
+            // What they were to begin from is void as well.
+            conn.from = Vec::new();
+            conn.registered = Vec::new();
+            conn.read_from = Vec::new();
+            if conn.resuming {
+                conn.resync = Some(reason);
+            }
+        }
+        let live: Vec<ConnId> =
+            self.conns.iter().filter(|(_, conn)| conn.phase == Phase::Live).map(|(id, _)| *id).collect();
+        for id in live {
+            self.resync(id, reason);
+        }
+    }
+
+    /// The next record of its partition.
+    pub(crate) fn record(&mut self, record: &Arc<Record>) {
+        self.vector.advance(record.partition, record.offset, record.stamped);
+        if record.route == Route::Nobody {
+            return;
+        }
+        self.ring.push(record);
+        match &record.route {
+            Route::Message { room, .. } | Route::Room { room, .. } => self.room_record(*room, record),
+            Route::Friend { user, friend } => self.friend(user, friend, record),
+            Route::Status { user, version } => self.status(user, *version, record),
+            Route::Ended { who, ended_at } => self.session_ended(who, *ended_at),
+            Route::Nobody => {}
+        }
+    }
+
+    /// A reply to a session's request. `login`: the session may be open now.
+    pub(crate) fn reply(&mut self, key: &SessionKey, head: &Bytes, stamped: i64, login: bool) {
+        let Some(conns) = self.sessions.get(key).cloned() else { return };
+        let mut unknown = false;
+        for id in conns {
+            match self.conns.get_mut(&id) {
+                Some(conn) if conn.phase == Phase::Opening => conn.held.push((head.clone(), stamped)),
+                Some(conn) => {
+                    unknown |= conn.phase == Phase::Unknown;
+                    self.push(id, head.clone(), stamped, "reply");
+                }
+                None => {}
+            }
+        }
+        if login && unknown {
+            self.lookups.push(Lookup::Session { key: *key });
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Who waits for which reply, and the replies of the last seconds for those who come late.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::oneshot;
+
+use super::sse;
+use crate::{
+    ids::{RequestId, SessionKey},
+    wire::Kind,
+};
+
+/// How long a reply is kept for a stream that opens late (protocol.md section 3).
+const KEPT: Duration = Duration::from_secs(15);
+/// Bytes of replies kept; above that the oldest go early, and `GET /api/requests/{id}` still has them.
+const KEPT_BYTES: usize = 32 << 20;
+
+/// A reply as it goes to browsers: the value of the record with `kind` and `requestId` before its own fields. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    /// The whole JSON object.
+    pub(crate) json: Bytes,
+    /// The broker's timestamp, milliseconds since 1970.
+    pub(crate) stamped: i64,
+}
+
+impl Answer {
+    /// Splices the value, which is a JSON object, without reading it.
+    pub(crate) fn new(kind: Kind, request: RequestId, value: &[u8], stamped: i64) -> Self {
+        let start = format!("{{\"kind\":\"{kind}\",\"requestId\":\"{request}\"");
+        let fields = value.trim_ascii().strip_prefix(b"{").unwrap_or(b"}");
+        let mut json = BytesMut::with_capacity(start.len() + fields.len() + 1);
+        json.extend_from_slice(start.as_bytes());
+        if !fields.trim_ascii_start().starts_with(b"}") {
+            json.extend_from_slice(b",");
+        }
+        json.extend_from_slice(fields);
+        Self { json: json.freeze(), stamped }
+    }
+
+    /// As an event, but for its id.
+    pub(crate) fn head(&self) -> Bytes {
+        sse::event("reply", &self.json)
+    }
+}
+
+/// See the module. Cheap to clone. One lock, taken once per request and once per reply, never on the way of an event.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pending(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: HashMap<RequestId, Vec<oneshot::Sender<Answer>>>,
+    kept: HashMap<RequestId, Kept>,
+    by_session: HashMap<SessionKey, Vec<RequestId>>,
+    /// When each was kept, with its number: a later reply to the same request has another one.
+    order: VecDeque<(Instant, RequestId, u64)>,
+    number: u64,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    session: SessionKey,
+    answer: Answer,
+    number: u64,
+}
+
+/// The place in the queue of one who waits; leaves it when dropped.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    request: RequestId,
+    pending: Pending,
+    receiver: oneshot::Receiver<Answer>,
+}
+
+impl Pending {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the next reply to this request. Before the request is sent, so that no reply is missed.
+    pub(crate) fn wait(&self, request: RequestId) -> Waiter {
+        let (sender, receiver) = oneshot::channel();
+        self.state().waiting.entry(request).or_default().push(sender);
+        Waiter { request, pending: self.clone(), receiver }
+    }
+
+    /// A reply has come.
+    pub(crate) fn answer(&self, session: SessionKey, request: RequestId, answer: Answer) {
+        let mut state = self.state();
+        for waiter in state.waiting.remove(&request).unwrap_or_default() {
+            // Whoever waited may have left.
+            let _ = waiter.send(answer.clone());
+        }
+        state.forget_old(Instant::now());
+        state.forget(request);
+        state.bytes += answer.json.len();
+        state.number += 1;
+        let number = state.number;
+        state.kept.insert(request, Kept { session, answer, number });
+        state.by_session.entry(session).or_default().push(request);
+        state.order.push_back((Instant::now(), request, number));
+    }
+
+    /// The replies of the last seconds to this session, oldest first.
+    pub(crate) fn of_session(&self, session: &SessionKey) -> Vec<Answer> {
+        let mut state = self.state();
+        state.forget_old(Instant::now());
+        let requests = state.by_session.get(session);
+        requests.into_iter().flatten().filter_map(|id| Some(state.kept.get(id)?.answer.clone())).collect()
+    }
+
+    /// The kept reply to one request of this session.
+    pub(crate) fn of_request(&self, session: &SessionKey, request: RequestId) -> Option<Answer> {
+        let state = self.state();
+        state.kept.get(&request).filter(|kept| kept.session == *session).map(|kept| kept.answer.clone())
+    }
+}
+
+impl State {
+    fn forget_old(&mut self, now: Instant) {
+        while let Some((since, request, number)) = self.order.front().copied() {
+            if now.duration_since(since) < KEPT && self.bytes <= KEPT_BYTES {
+                return;
+            }
+            self.order.pop_front();
+            if self.kept.get(&request).is_some_and(|kept| kept.number == number) {
+                self.forget(request);
+            }
+        }
+    }
+
+    fn forget(&mut self, request: RequestId) {
+        let Some(Kept { session, answer, .. }) = self.kept.remove(&request) else { return };
+        self.bytes -= answer.json.len();
+        if let Some(requests) = self.by_session.get_mut(&session) {
+            requests.retain(|other| *other != request);
+            if requests.is_empty() {
+                self.by_session.remove(&session);
+            }
+        }
+    }
+}
+
+impl Waiter {
+    /// The reply, if it comes within `time`.
+    pub(crate) async fn within(mut self, time: Duration) -> Option<Answer> {
+        tokio::time::timeout(time, &mut self.receiver).await.ok()?.ok()
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.receiver.close();
+        let mut state = self.pending.state();
+        if let Some(waiters) = state.waiting.get_mut(&self.request) {
+            waiters.retain(|waiter| !waiter.is_closed());
+            if waiters.is_empty() {
+                state.waiting.remove(&self.request);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(n: u8) -> SessionKey {
+        SessionKey([n; 32])
+    }
+
+    #[test]
+    fn a_value_is_spliced_behind_its_kind_and_request() {
+        let id: RequestId = "00000000-0000-0000-0000-000000000001".parse().unwrap();
+        for (value, want) in [
+            (r#"{"isSuccess":true}"#, r#"{"kind":"Logout","requestId":"ID","isSuccess":true}"#),
+            ("{}", r#"{"kind":"Logout","requestId":"ID"}"#),
+            (" { } ", r#"{"kind":"Logout","requestId":"ID" }"#),
+            ("", r#"{"kind":"Logout","requestId":"ID"}"#),
+        ] {
+            let json = Answer::new(Kind::Logout, id, value.as_bytes(), 0).json;
+            assert_eq!(std::str::from_utf8(&json).unwrap().replace(&id.to_string(), "ID"), want);
+        }
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_get_it_and_those_who_come_late_too() {
+        let pending = Pending::default();
+        let (one, two) = (RequestId::fresh(), RequestId::fresh());
+        let (first, second) = (pending.wait(one), pending.wait(one));
+        drop(first);
+        for request in [one, two, one] {
+            pending.answer(session(1), request, Answer::new(Kind::Login, request, b"{}", 0));
+        }
+        assert!(second.within(Duration::from_secs(5)).await.is_some());
+        assert!(pending.wait(one).within(Duration::ZERO).await.is_none(), "only the next one");
+        assert_eq!(pending.of_session(&session(1)).len(), 2, "one per request");
+        assert_eq!(pending.of_session(&session(2)).len(), 0);
+        assert!(pending.of_request(&session(1), two).is_some());
+        assert!(pending.of_request(&session(2), two).is_none(), "not for another session");
+        assert!(pending.state().waiting.is_empty());
+    }
+
+    #[test]
+    fn what_is_old_or_too_much_is_forgotten() {
+        let pending = Pending::default();
+        let value = vec![b' '; KEPT_BYTES / 4];
+        let ids: Vec<RequestId> = (0..6).map(|_| RequestId::fresh()).collect();
+        for id in &ids {
+            pending.answer(
+                session(1),
+                *id,
+                Answer::new(Kind::Login, *id, &[b"{", value.as_slice(), b"}"].concat(), 0),
+            );
+        }
+        assert!(pending.of_session(&session(1)).len() < 6);
+        pending.state().forget_old(Instant::now() + KEPT);
+        assert_eq!((pending.of_session(&session(1)).len(), pending.state().bytes), (0, 0));
+    }
+}

@@ -1,0 +1,129 @@
+//! Sockets: accept, serve HTTP/1.1 with bounds on everything, and drain.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::Service as _;
+
+use super::http::Connection;
+use crate::process::{Exit, Shutdown};
+
+/// The head of a request, from the first byte to the blank line.
+const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// The bytes of a request's head, and of what waits to be written. The smallest that hyper takes: a parked connection keeps it.
+const BUFFER: usize = 8_192;
+/// What the kernel buffers for a client that does not read. Without a bound it grows to megabytes, and "slow" shows late.
+const SEND_BUFFER: u32 = 128 * 1024;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 4_096;
+
+/// Listens on this address.
+///
+/// # Errors
+/// When it is taken or not this machine's.
+pub(super) fn listen(addr: SocketAddr) -> Result<TcpListener, Exit> {
+    let bind = || {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.set_send_buffer_size(SEND_BUFFER)?;
+        socket.bind(addr)?;
+        socket.listen(BACKLOG)
+    };
+    bind().map_err(|error: std::io::Error| {
+        Exit::failure(format!("cannot listen on {addr}: {error}; see --listen-addr"))
+    })
+}
+
+/// Accepts and serves until `stop`, then lets every connection finish what it is at. Returns when no new connection is taken any
+/// more; the tracker tells when the last one has ended.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    most: usize,
+    stop: Shutdown,
+    cut: CancellationToken,
+) -> TaskTracker {
+    let tracker = TaskTracker::new();
+    let permits = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+    loop {
+        // Taken before the accept: what is too much waits in the kernel's queue, and costs nothing here.
+        let accepted = tokio::select! {
+            () = stop.wait() => break,
+            accepted = accept(&listener, &permits) => accepted,
+        };
+        match accepted {
+            Ok((socket, peer, permit)) => {
+                tracker.spawn(connection(socket, peer, router.clone(), stop.clone(), cut.clone(), permit));
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely; others will be closed.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    tracker.close();
+    tracker
+}
+
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (socket, peer) = listener.accept().await?;
+    Ok((socket, peer, permit))
+}
+
+async fn connection(
+    socket: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    stop: Shutdown,
+    cut: CancellationToken,
+    permit: OwnedSemaphorePermit,
+) {
+    // Events are small and must not wait for more of them.
+    let _ = socket.set_nodelay(true);
+    let abort = cut.child_token();
+    let connection = Connection { peer: peer.ip(), abort: abort.clone() };
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(connection.clone());
+        let mut router = router.clone();
+        async move {
+            let response = router.call(request.map(Body::new)).await;
+            response.map_err(|never: Infallible| never)
+        }
+    });
+    let serving = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(BUFFER)
+        .half_close(false)
+        .serve_connection(TokioIo::new(socket), service);
+    let mut serving = std::pin::pin!(serving);
+    let served = tokio::select! {
+        served = serving.as_mut() => served,
+        () = abort.cancelled() => return,
+        () = stop.wait() => {
+            // An idle connection ends now; one with a request or a stream when that is over.
+            serving.as_mut().graceful_shutdown();
+            tokio::select! {
+                served = serving => served,
+                () = abort.cancelled() => return,
+            }
+        }
+    };
+    if let Err(error) = served {
+        // A client that went away, most likely. What it sent is not repeated.
+        tracing::debug!(error = %error, "a connection ended");
+    }
+    drop(permit);
+}

@@ -1,0 +1,17 @@
+//! The load generator: open-loop load, and the audit of what came of it.
+//!
+//! It stands outside of what it measures: its HTTP and SSE client shares no code with the gateway.
+
+mod actor;
+mod audit;
+mod chat;
+mod client;
+mod run;
+mod sse;
+
+pub use actor::{Actor, SetupError};
+pub use audit::{Audit, Findings, Heard};
+pub use chat::{ChatArgs, ChatReport, run_chat};
+pub use client::{Answer, Client, ClientError, Stream};
+pub use run::LoadgenCli;
+pub use sse::{Grammar, Message, Parser};
