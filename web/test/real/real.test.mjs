@@ -1,0 +1,144 @@
+// The page on a running Parley, which PARLEY_ORIGIN names. People are made afresh at each run and stay there.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { id, launch, live, logIn, until, watch } from "../browser.mjs";
+
+const origin = process.env.PARLEY_ORIGIN ?? "http://127.0.0.1:30080";
+const run = Date.now().toString(36);
+const faults = [];
+let browser;
+before(async () => {
+  browser = await launch();
+});
+after(async () => {
+  await browser.close();
+  assert.deepEqual(faults.flat(), []);
+});
+
+async function open(place = "") {
+  const context = await browser.newContext({ locale: "en-GB" });
+  const page = await context.newPage();
+  page.setDefaultTimeout(40_000);
+  faults.push(watch(page, origin));
+  await page.goto(`${origin}/${place}`);
+  return page;
+}
+
+async function person(name) {
+  const userId = `${name}-${run}`;
+  const page = await open("#/signup");
+  await page.fill(id("signup-user"), userId);
+  await page.fill(id("signup-name"), name);
+  await page.fill(id("signup-email"), `${userId}@example.org`);
+  await page.fill(id("signup-password"), "password1");
+  await page.click(id("signup-submit"));
+  await live(page);
+  return { page, userId };
+}
+
+async function friends(a, b) {
+  await a.page.fill(id("add-friend-input"), `${b.userId} no-such-${run} ${a.userId}`);
+  await a.page.click(id("add-friend-submit"));
+  const result = (user) => a.page.getAttribute(`${id("add-friend-result")}[data-user="${user}"]`, "data-result");
+  assert.deepEqual([await result(b.userId), await result(`no-such-${run}`), await result(a.userId)], ["added", "unknown", "self"]);
+  await a.page.waitForSelector(`${id("friend")}[data-user="${b.userId}"]`);
+  await b.page.waitForSelector(`${id("friend")}[data-user="${a.userId}"]`);
+}
+
+async function room(a, b, name) {
+  await a.page.click(id("new-room"));
+  await a.page.check(`${id("new-room-friend")}[data-user="${b.userId}"]`);
+  await a.page.fill(id("new-room-name"), name);
+  await a.page.click(id("new-room-submit"));
+  await a.page.waitForSelector(id("message-input"));
+  return a.page.url().split("/").at(-1);
+}
+
+async function write(page, text) {
+  await page.fill(id("message-input"), text);
+  await page.press(id("message-input"), "Enter");
+}
+
+const texts = (page) => page.locator(id("message-text")).allTextContents();
+
+test("status, unread counts, read marks, deep links and logging out everywhere", async () => {
+  const [mina, luca] = [await person("mina"), await person("luca")];
+  await friends(mina, luca);
+  await luca.page.fill(id("status-input"), "in Milano 🇮🇹");
+  await luca.page.click(id("status-submit"));
+  const seen = () => mina.page.textContent(`${id("friend")}[data-user="${luca.userId}"] ${id("friend-status")}`);
+  await until(seen, "in Milano 🇮🇹");
+
+  const roomId = await room(mina, luca, "Lunch");
+  await write(mina.page, "one");
+  await write(mina.page, "<script>two</script>");
+  const inList = `${id("room")}[data-room="${roomId}"]`;
+  await luca.page.waitForSelector(`${inList}[data-unread="2"]`);
+  await luca.page.reload();
+  await luca.page.waitForSelector(`${inList}[data-unread="2"]`);
+  await luca.page.click(inList);
+  await until(() => texts(luca.page).then(String), "one,<script>two</script>");
+  await luca.page.waitForSelector(`${inList}[data-unread="0"]`);
+  await luca.page.waitForTimeout(1_000);
+
+  // A second browser of his, straight to the room; what was read is read there too.
+  const other = await open(`#/rooms/${roomId}`);
+  await logIn(other, luca.userId);
+  await live(other);
+  assert.equal(new URL(other.url()).hash, `#/rooms/${roomId}`);
+  await until(() => texts(other).then(String), "one,<script>two</script>");
+  await other.click(id("logout-everywhere"));
+  await other.waitForSelector(id("login-user"));
+  await luca.page.waitForSelector(`${id("connection")}[data-state="signed-out"]`);
+  await logIn(luca.page, luca.userId);
+  await live(luca.page);
+  assert.equal(new URL(luca.page.url()).hash, `#/rooms/${roomId}`);
+});
+
+test("a wrong password, a name that is taken and a room of others are told in words", async () => {
+  const mina = await person("taken");
+  const page = await open();
+  await logIn(page, mina.userId, "not-the-password");
+  await page.waitForSelector(`${id("request-note")}[data-phase="failed"]`);
+  assert.match(await page.textContent(id("request-note")), /password is wrong/);
+  await page.click(id("go-signup"));
+  await page.fill(id("signup-user"), mina.userId);
+  await page.fill(id("signup-name"), "x");
+  await page.fill(id("signup-email"), "x@example.org");
+  await page.fill(id("signup-password"), "password2");
+  await page.click(id("signup-submit"));
+  await page.waitForSelector(`${id("request-note")}[data-phase="failed"]`);
+  assert.match(await page.textContent(id("request-note")), /taken/);
+  await mina.page.goto(`${origin}/#/rooms/00000000-0000-4000-8000-000000000000`);
+  await mina.page.waitForSelector("text=you are not a member of it");
+  await live(mina.page);
+});
+
+test("seven tabs share a stream, hear each message once, and history is read by scrolling up", async () => {
+  const [mina, luca] = [await person("seven"), await person("tabs")];
+  await friends(mina, luca);
+  const roomId = await room(mina, luca, "Many");
+  const tabs = [mina.page];
+  for (let i = 1; i < 7; i++) {
+    const tab = await mina.page.context().newPage();
+    await tab.goto(`${origin}/#/rooms/${roomId}`);
+    await live(tab);
+    tabs.push(tab);
+  }
+  await luca.page.click(`${id("room")}[data-room="${roomId}"]`);
+  const lines = Array.from({ length: 120 }, (_, i) => `line ${i}`);
+  for (const line of lines) await write(luca.page, line);
+  for (const tab of tabs) await until(() => texts(tab).then(String), lines.join(), 90_000);
+  await tabs[0].close();
+  await write(tabs[4], "from the fifth");
+  for (const tab of tabs.slice(1)) await until(() => texts(tab).then((all) => all.slice(-2).join()), "line 119,from the fifth", 40_000);
+
+  const fresh = await open(`#/rooms/${roomId}`);
+  await logIn(fresh, luca.userId);
+  await fresh.waitForSelector(`${id("message")}[data-seq="121"]`);
+  await until(async () => {
+    await fresh.locator(id("messages")).evaluate((box) => box.scrollTo(0, 0));
+    return texts(fresh).then((all) => all.length);
+  }, 121);
+  assert.deepEqual(await texts(fresh), [...lines, "from the fifth"]);
+});

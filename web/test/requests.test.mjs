@@ -1,0 +1,136 @@
+// How requests are shown while they wait and when they fail, and that trying again never does a thing twice.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { id, live, logIn, stage, until } from "./browser.mjs";
+
+function friends(mock) {
+  mock.addUser("mina", "Mina");
+  mock.addUser("luca", "Luca");
+  mock.befriend("mina", "luca");
+  return mock.addRoom(["mina", "luca"], "Two");
+}
+
+async function inRoom({ mock, open }) {
+  const room = friends(mock);
+  const page = await open(`/#/rooms/${room.roomId}`);
+  await logIn(page, "mina");
+  await live(page);
+  return { room, page };
+}
+
+const write = async (page, text) => {
+  await page.fill(id("message-input"), text);
+  await page.click(id("message-send"));
+};
+const state = (page) => page.locator(id("message")).last().getAttribute("data-state");
+const texts = (page) => page.locator(id("message-text")).allTextContents();
+
+test("sign-up logs in, two users become friends, open a room and chat both ways", () =>
+  stage(async ({ mock, open }) => {
+    mock.addUser("luca", "Luca");
+    const mina = await open("/#/signup");
+    await mina.fill(id("signup-user"), "Mina");
+    await mina.fill(id("signup-name"), "Mina");
+    await mina.fill(id("signup-email"), "mina@example.org");
+    await mina.fill(id("signup-password"), "password1");
+    await mina.click(id("signup-submit"));
+    await live(mina);
+    const luca = await open();
+    await logIn(luca, "luca");
+    await live(luca);
+    await mina.fill(id("add-friend-input"), "luca, nobody mina");
+    await mina.click(id("add-friend-submit"));
+    const result = (user) => mina.getAttribute(`${id("add-friend-result")}[data-user="${user}"]`, "data-result");
+    assert.deepEqual([await result("luca"), await result("nobody"), await result("mina")], ["added", "unknown", "self"]);
+    await luca.waitForSelector(`${id("friend")}[data-user="mina"]`);
+    await luca.fill(id("status-input"), "in Milano");
+    await luca.click(id("status-submit"));
+    await until(() => mina.textContent(`${id("friend")}[data-user="luca"] ${id("friend-status")}`), "in Milano");
+    await mina.click(id("new-room"));
+    await mina.check(`${id("new-room-friend")}[data-user="luca"]`);
+    await mina.fill(id("new-room-name"), "Lunch");
+    await mina.click(id("new-room-submit"));
+    await write(mina, "hungry?");
+    await luca.waitForSelector(`${id("room")}[data-unread="1"]`);
+    await luca.click(id("room"));
+    await luca.waitForSelector(`${id("message")}[data-seq="1"]`);
+    await luca.waitForSelector(`${id("room")}[data-unread="0"]`);
+    await write(luca, "<script>document.title = 'x'</script>");
+    await until(() => texts(mina).then((all) => all.at(-1)), "<script>document.title = 'x'</script>");
+    await until(() => mina.title(), "Lunch · Parley");
+  }));
+
+test("a wrong password is told in words, and the form keeps the name", () =>
+  stage(async ({ mock, open }) => {
+    mock.addUser("mina", "Mina");
+    const page = await open();
+    await logIn(page, "mina", "not-the-one");
+    await page.waitForSelector(`${id("request-note")}[data-phase="failed"]`);
+    assert.match(await page.textContent(id("request-note")), /user id or the password is wrong/);
+    assert.equal(await page.inputValue(id("login-user")), "mina");
+    await page.fill(id("login-password"), "password1");
+    await page.click(id("login-submit"));
+    await live(page);
+  }));
+
+test("a message stands there at once, is slow after a second, unknown at its deadline, and settles later", () =>
+  stage(async (stand) => {
+    const { page } = await inRoom(stand);
+    const { faults } = stand.mock;
+    faults.deadlineMs = 2_000;
+    faults.replyDelay.AddChat = 6_000;
+    await write(page, "patience");
+    assert.equal(await state(page), "pending");
+    await until(() => state(page), "slow");
+    await until(() => state(page), "unknown");
+    await until(() => state(page), "sent", 20_000);
+    assert.deepEqual(await texts(page), ["patience"]);
+  }));
+
+test("a lost reply is found by asking, and a lost answer is sent again without doubling", () =>
+  stage(async (stand) => {
+    const { page, room } = await inRoom(stand);
+    stand.mock.faults.loseReply.add("ChangeStatus");
+    stand.mock.faults.deadlineMs = 1_000;
+    await page.fill(id("status-input"), "here");
+    await page.click(id("status-submit"));
+    await page.waitForSelector(`.status-form ${id("request-note")}[data-phase="done"]`);
+    stand.mock.faults.cutAnswer.add("AddChat");
+    await write(page, "once");
+    await until(() => state(page), "sent");
+    await page.waitForTimeout(1_000);
+    assert.deepEqual(await texts(page), ["once"]);
+    assert.equal(room.messages.length, 1);
+  }));
+
+test("a refused message says why, can be tried again and discarded", () =>
+  stage(async (stand) => {
+    const { page, room } = await inRoom(stand);
+    stand.mock.faults.unavailable.add("AddChat");
+    await write(page, "one");
+    await until(() => state(page), "failed");
+    assert.match(await page.locator(id("message")).last().textContent(), /not available right now/);
+    stand.mock.faults.unavailable.clear();
+    await page.click(id("message-retry"));
+    await until(() => state(page), "sent");
+    stand.mock.faults.refuse.AddChat = "not_a_member";
+    await write(page, "two");
+    await until(() => state(page), "failed");
+    await page.click(id("message-discard"));
+    await until(() => page.locator(id("message")).count(), 1);
+    assert.deepEqual(room.messages.map((m) => m.message), ["one"]);
+  }));
+
+test("messages written fast stand in the order they were written", () =>
+  stage(async (stand) => {
+    const { page, room } = await inRoom(stand);
+    stand.mock.faults.replyDelay.AddChat = 60;
+    const lines = Array.from({ length: 12 }, (_, i) => `line ${i}`);
+    for (const line of lines) {
+      await page.fill(id("message-input"), line);
+      await page.press(id("message-input"), "Enter");
+    }
+    await until(() => room.messages.length, lines.length);
+    assert.deepEqual(room.messages.map((m) => m.message), lines);
+    await until(() => texts(page).then((all) => all.join()), lines.join());
+  }));
