@@ -1,0 +1,252 @@
+#!/usr/bin/env bash
+# Checks the charts and the sample manifests.
+#
+#   hack/check/charts.sh                      what needs no cluster: lint, every values
+#                                             file of ci/, what must be refused, drift
+#   hack/check/charts.sh server KUBECONFIG    the same renders, the samples and the demo's
+#                                             manifests through a real API server's dry run,
+#                                             and the controller's rights asked there
+#
+#   hack/check/charts.sh settings DIR         does each program in DIR know the settings and
+#                                             arguments that the chart gives it?
+#
+# HELM, KUBECTL and PROMTOOL name other programs than those that `make` built or installed. The second
+# form makes namespaces and the resource's definition on that server and leaves
+# them: use one of the tests' own.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+BIN=${XDG_CACHE_HOME:-$HOME/.cache}/parley/cluster/bin
+HELM=${HELM:-$BIN/helm}
+KUBECTL=${KUBECTL:-$BIN/kubectl}
+PROMTOOL=${PROMTOOL:-promtool}
+KUBE_VERSION=1.34.4
+NAMESPACE=parley
+SCRATCH=$(mktemp -d)
+trap 'rm -rf "$SCRATCH"' EXIT
+
+fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# render CHART [HELM ARGUMENT...]: as `helm install parley` in namespace parley.
+render() {
+	local chart=$1
+	shift
+	"$HELM" template parley "$ROOT/charts/$chart" -n "$NAMESPACE" --kube-version "$KUBE_VERSION" "$@"
+}
+
+# renders: every values file of every chart into $SCRATCH/renders/CHART-VALUES.yaml
+renders() {
+	local chart values
+	mkdir -p "$SCRATCH/renders"
+	for chart in parley parley-topics; do
+		for values in "$ROOT/charts/$chart"/ci/*.yaml; do
+			render "$chart" -f "$values" >"$SCRATCH/renders/$chart-$(basename "$values")" ||
+				fail "$chart does not render with $values"
+		done
+	done
+}
+
+lint() {
+	local chart values
+	for chart in parley parley-topics; do
+		for values in "$ROOT/charts/$chart"/ci/*.yaml; do
+			"$HELM" lint --strict --quiet --kube-version "$KUBE_VERSION" "$ROOT/charts/$chart" -f "$values" >"$SCRATCH/lint" 2>&1 ||
+				{ cat "$SCRATCH/lint" >&2; fail "helm lint of $chart with $values"; }
+		done
+	done
+}
+
+# refused WORDS CHART ARGUMENT...: the render fails, and says WORDS.
+refused() {
+	local words=$1
+	shift
+	if render "$@" >"$SCRATCH/out" 2>&1; then fail "accepted: $*"; fi
+	grep -qF -- "$words" "$SCRATCH/out" || { cat "$SCRATCH/out" >&2; fail "refused, but without \"$words\": $*"; }
+}
+
+# What people get wrong, and the word that tells them.
+refusals() {
+	refused "'gatway' not allowed" parley --set gatway.replicas=2
+	refused "'replica' not allowed" parley --set gateway.replica=2
+	refused "'replicas' not allowed" parley --set workers.chat.replicas=2
+	refused "'drainSecond' not allowed" parley --set workerDefaults.drainSecond=2
+	refused "/workers/chat/kinds/0" parley --set 'workers.chat.kinds={AddChats}'
+	refused "missing property 'consumerGroup'" parley --set 'workers.more.kinds={AddChat}'
+	refused "AddChat is served by both" parley --set 'workers.a.kinds={AddChat},workers.a.consumerGroup=a'
+	refused "drainSeconds < sessionTimeoutSeconds" parley --set workers.chat.drainSeconds=25
+	refused "sessionTimeoutSeconds < terminationGracePeriodSeconds" parley --set workerDefaults.preStopSeconds=15
+	refused "must exceed preStopSeconds + drainSeconds" parley --set gateway.drainSeconds=60
+	refused "needs kafka.existingSecret" parley --set kafka.securityProtocol=sasl-ssl
+	refused "belong together" parley --set kafka.certKey=tls.crt
+	refused "have no use with" parley --set kafka.caKey=ca.crt
+	refused "/kafka/bootstrapServers" parley --set kafka.bootstrapServers=kafka
+	refused "/database/existingSecret" parley --set database.existingSecret=
+	refused "needs type NodePort" parley --set gateway.service.nodePort=30080
+	refused "names, or all: true" parley --set 'controller.secretAccess[0].namespace=a'
+	refused "'partition' not allowed" parley-topics --set topics.x.partition=2
+	refused "/onFewerPartitions" parley-topics --set onFewerPartitions=Ignore
+	if "$HELM" template parley "$ROOT/charts/parley" --kube-version 1.29.9 >"$SCRATCH/out" 2>&1; then
+		fail "a cluster older than preStop.sleep is accepted"
+	fi
+}
+
+# part FILE TEMPLATE REGEX: does what one template gave to a render hold such a line?
+part() {
+	awk -v want="# Source: parley/templates/$2" '/^# Source: /{on = ($0 == want)} on' "$1" >"$SCRATCH/part"
+	grep -qE -- "$3" "$SCRATCH/part"
+}
+
+# pods FILE: how many pod specs a render holds, by a line that each has once.
+pods() { grep -c 'enableServiceLinks: false' "$1"; }
+
+# What every render must hold, whatever the values.
+promises() {
+	local file pods line
+	for file in "$SCRATCH"/renders/parley-[!t]*.yaml; do
+		pods=$(pods "$file")
+		for line in 'runAsNonRoot: true' 'readOnlyRootFilesystem: true' 'allowPrivilegeEscalation: false' \
+			'capabilities: {drop: [ALL]}' 'seccompProfile: {type: RuntimeDefault}'; do
+			[ "$(grep -cF "$line" "$file")" = "$pods" ] || fail "${file##*/}: not every one of the $pods pods has $line"
+		done
+		[ "$(grep -c 'automountServiceAccountToken: true' "$file")" = 1 ] || fail "${file##*/}: only the controller has a token"
+		! part "$file" worker/deployment.yaml '^ *replicas:' || fail "${file##*/}: a worker names its replicas"
+		grep -A1 -E '^ *limits:' "$file" >"$SCRATCH/limits" || fail "${file##*/}: no limits at all"
+		! grep -q 'cpu:' "$SCRATCH/limits" || fail "${file##*/}: a CPU limit"
+		! part "$file" controller/rbac.yaml '(verbs|resources|apiGroups):.*(\*|delete|impersonate|escalate|bind)' || fail "${file##*/}: the controller may do more than it needs"
+	done
+	file=$SCRATCH/renders/parley-everything-off.yaml
+	! grep -qE '^kind: (CustomResourceDefinition|(Cluster)?Role|PodDisruptionBudget|Job|ServiceAccount)$' "$file" ||
+		fail "${file##*/}: renders what is switched off"
+	# The key that opens passwords is where passwords are checked, and nowhere else.
+	[ "$(grep -c 'key: seal-private.json' "$SCRATCH/renders/parley-minimal.yaml")" = 1 ] || fail "seal-private.json: one pool needs it"
+	# In named namespaces the controller has no right beyond them.
+	! part "$SCRATCH/renders/parley-production.yaml" controller/rbac.yaml '^kind: ClusterRole' || fail "watchNamespaces still gives cluster-wide rights"
+	part "$SCRATCH/renders/parley-minimal.yaml" crd.yaml 'helm.sh/resource-policy: keep' || fail "crds.keep does not keep"
+}
+
+# The copies and numbers that stand in two places.
+drift() {
+	local version chart field
+	cmp "$ROOT/crds/chattopicsets.yaml" "$ROOT/charts/parley/files/chattopicsets.yaml" ||
+		fail "the chart's definition is stale: cp crds/chattopicsets.yaml charts/parley/files/"
+	version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -n 1)
+	for chart in parley parley-topics; do
+		for field in version appVersion; do
+			grep -qE "^$field: \"?$version\"?\$" "$ROOT/charts/$chart/Chart.yaml" || fail "$chart: $field is not Cargo.toml's $version"
+		done
+	done
+	grep -qF "org.opencontainers.image.version=\"$version\"" "$ROOT/Dockerfile" || fail "Dockerfile: the version is not Cargo.toml's $version"
+	# Without keep the definition is rendered as it is, to the byte but for the marker line.
+	render parley --set crds.keep=false --show-only templates/crd.yaml | sed 1,2d | cmp - "$ROOT/crds/chattopicsets.yaml" ||
+		fail "the chart changes the definition"
+}
+
+# Alerts fire when they should and only then; dashboards are as their descriptions say.
+monitoring() {
+	command -v "$PROMTOOL" >/dev/null || fail "promtool is missing: apt-get install prometheus, or name it in PROMTOOL"
+	"$PROMTOOL" check rules "$ROOT/charts/parley/files/alerts.yaml" >"$SCRATCH/out" 2>&1 || { cat "$SCRATCH/out" >&2; fail "alerts.yaml is no rule file"; }
+	"$PROMTOOL" test rules "$ROOT/hack/check/alerts-test.yaml" >"$SCRATCH/out" 2>&1 || { cat "$SCRATCH/out" >&2; fail "an alert fires or is quiet when it should not"; }
+	sed -n 's/^ *- alert: //p' "$ROOT/charts/parley/files/alerts.yaml" >"$SCRATCH/alerts"
+	sed -n 's/^## \(Parley[A-Z]\)/\1/p' "$ROOT/docs/runbook.md" | sort >"$SCRATCH/sections"
+	sort "$SCRATCH/alerts" | diff - "$SCRATCH/sections" || fail "docs/runbook.md has a section for each alert, and no other"
+	node "$ROOT/hack/dashboards/build.mjs" --check
+	# Every series that they ask for is declared in the sources.
+	sed -nE 's/^ +([a-z_]+): .*(Int|Gauge|Histogram|Counter).*\[.*/parley_\1/p' "$ROOT"/src/*/metrics.rs >"$SCRATCH/declared"
+	echo parley_build_info >>"$SCRATCH/declared"
+	# Job names, label names and the like do not begin so; quoted label values are cut off.
+	cat "$ROOT/charts/parley/files/alerts.yaml" "$ROOT"/charts/parley/files/dashboards/*.json |
+		grep -oE '\bparley_[a-z_]+' | sed -E 's/_(bucket|sum|count)$//' | sort -u >"$SCRATCH/asked"
+	[ -s "$SCRATCH/asked" ] || fail "no series found in alerts and dashboards"
+	sort -u "$SCRATCH/declared" | comm -13 - "$SCRATCH/asked" >"$SCRATCH/unknown"
+	[ ! -s "$SCRATCH/unknown" ] || fail "alerts or dashboards ask for series that no program has: $(paste -sd' ' "$SCRATCH/unknown")"
+}
+
+offline() {
+	lint
+	renders
+	refusals
+	promises
+	drift
+	monitoring
+	"$ROOT/hack/check/chart-readme.sh" --check
+	echo "charts: $(find "$SCRATCH/renders" -name '*.yaml' | wc -l) renders are as they should be"
+}
+
+# With a cache of its own: the user's would remember another server that had this port.
+k() { "$KUBECTL" --kubeconfig "$KUBECONFIG" --cache-dir "$SCRATCH/discovery" "$@"; }
+
+# dry_run FILE: no unknown field, no warning (of pod security either), no refusal.
+dry_run() {
+	k apply --server-side --force-conflicts --dry-run=server --validate=strict --warnings-as-errors \
+		-f "$1" >"$SCRATCH/out" 2>&1 || { cat "$SCRATCH/out" >&2; fail "the API server refuses ${1#"$ROOT/"}"; }
+}
+
+# served FILE: the documents of FILE whose API this server has. The test server lacks
+# those of Prometheus' operator and of the Gateway API, unless their definitions were applied.
+served() {
+	awk -v skipped="$SCRATCH/skipped" '
+		NR == FNR {served[$1] = 1; next}
+		function flush() {
+			if (api == "" || api in served) printf "%s", doc
+			else print api >>skipped
+			doc = api = ""
+		}
+		/^---/ {flush()}
+		/^apiVersion: / {api = $2}
+		{doc = doc $0 "\n"}
+		END {flush()}
+	' "$SCRATCH/apis" "$1"
+}
+
+server() {
+	local file ns
+	KUBECONFIG=$1
+	renders
+	k apply --server-side --force-conflicts -f "$ROOT/crds/chattopicsets.yaml" >/dev/null
+	k wait --for=condition=Established crd/chattopicsets.parley.dev --timeout=60s >/dev/null
+	while read -r ns; do
+		k create namespace "$ns" --dry-run=client -o yaml |
+			k apply --server-side -f - >/dev/null
+		k label --overwrite namespace "$ns" pod-security.kubernetes.io/warn=restricted >/dev/null
+	done < <(cat "$SCRATCH"/renders/*.yaml | sed -n 's/^  namespace: //p' | sort -u)
+	k api-versions >"$SCRATCH/apis"
+	: >"$SCRATCH/skipped"
+	for file in "$SCRATCH"/renders/*.yaml "$ROOT"/docs/samples/*.yaml "$ROOT"/hack/kind/*.yaml; do
+		served "$file" >"$SCRATCH/${file##*/}"
+		dry_run "$SCRATCH/${file##*/}"
+	done
+	sort -u "$SCRATCH/skipped" | sed 's/^/charts: not checked, for this server does not know it: /'
+	"$ROOT/hack/check/rights.sh" "$KUBECONFIG"
+	echo "charts: the API server accepts every render, sample and demo manifest"
+}
+
+# given FILE: lines `PROGRAM SUBCOMMAND SETTING`, one for each PARLEY_ variable and --flag of a container.
+given() {
+	awk '
+		/^ *command: \[\/bin\// {gsub(/.*\/bin\/|[],]/, ""); who = $0}
+		/name: PARLEY_/ {sub(/.*name: /, ""); sub(/[,} ].*/, ""); print who, $0}
+		/^ *args: \["--/ {sub(/.*\["/, ""); sub(/[="].*/, ""); print who, $0}
+	' "$1" | sort -u
+}
+
+settings() {
+	local bin=$1 file program sub name n=0
+	renders
+	for file in "$SCRATCH"/renders/parley-[!t]*.yaml; do given "$file"; done | sort -u >"$SCRATCH/given"
+	while read -r program sub name; do
+		[ -x "$bin/$program" ] || fail "there is no $bin/$program"
+		[ -f "$SCRATCH/help-$program-$sub" ] || "$bin/$program" "$sub" --help >"$SCRATCH/help-$program-$sub" 2>&1 ||
+			{ cat "$SCRATCH/help-$program-$sub" >&2; fail "$program $sub --help fails"; }
+		grep -qwF -e "$name" "$SCRATCH/help-$program-$sub" || fail "the chart gives $program $sub the setting $name, which it does not know"
+		n=$((n + 1))
+	done <"$SCRATCH/given"
+	[ "$n" -gt 30 ] || fail "only $n settings were found in the renders"
+	echo "charts: the programs know all $n settings that the chart gives them"
+}
+
+case ${1:-} in
+"") offline ;;
+settings) settings "${2:?a folder of programs}" ;;
+server) server "${2:?a kubeconfig}" ;;
+*) fail "usage: $0 [server KUBECONFIG | settings DIR]" ;;
+esac
