@@ -1,0 +1,26 @@
+# make help says what there is. Everything real is in hack/.
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/parley/target
+
+.DEFAULT_GOAL := help
+.PHONY: help up down test image web fmt
+
+help: ## what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+
+up: ## Parley on this machine: Kubernetes, Kafka, PostgreSQL, the release, two demo users
+	@hack/up.sh
+
+down: ## ends it and removes all it made but the cache
+	@hack/down.sh
+
+test: ## formatting, lints, unit, integration and end-to-end tests
+	@hack/test/run.sh
+
+image: ## the container image as a tar, without Docker
+	@hack/image/build.sh
+
+web: ## the web client, which the gateway embeds
+	@bash -euo pipefail -c '. hack/lib/base.sh && . hack/lib/web.sh && web_dist'
+
+fmt: ## formats the Rust sources
+	@cargo fmt --all

@@ -1,0 +1,3 @@
+module parley.dev/tools
+
+go 1.24.0

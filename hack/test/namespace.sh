@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# namespace.sh COMMAND...: runs it beside whatever else this machine does, in network,
+# mount and PID namespaces of its own, after clearing what an earlier run left. When the
+# command ends, or this is killed, everything that it started ends with it.
+#
+# In the environment of COMMAND: KUBECONFIG, and kubectl and helm on the PATH.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
+
+export CLUSTER_STATE=$STATES/test CLUSTER_CGROUP=parleytest
+
+# keep_logs: of every process and pod, for whoever looks for the reason.
+keep_logs() {
+	local kept=$CACHE/log/namespace
+	rm -rf "$kept"
+	mkdir -p "$kept"
+	cp -r "$CLUSTER_STATE/log" "$kept/steps" 2>/dev/null || true
+	cp "$CLUSTER_STATE"/{cluster,kafka,postgres}/log/*.log "$kept/" 2>/dev/null || true
+	cp -r "$CLUSTER_STATE/cluster/node/var-log/pods" "$kept/pods" 2>/dev/null || true
+	say "the logs of processes and pods: $kept"
+}
+
+# Inside: PID 1 of the namespaces, which reaps what the command leaves.
+if [ "${PARLEY_TEST_NAMESPACE:-}" = entering ]; then
+	exec 9>&-
+	ip link set lo up
+	# There is nothing to end here any more, but there are files and cgroups.
+	"$HACK/cluster/down.sh"
+	rm -rf --one-file-system "$CLUSTER_STATE"
+	export PARLEY_TEST_NAMESPACE=entered KUBECONFIG=$CLUSTER_STATE/kubeconfig PATH=$CACHE/cluster/bin:$PATH
+	status=0
+	"$@" || status=$?
+	[ $status = 0 ] || keep_logs
+	"$HACK/test/stack.sh" down
+	exit $status
+fi
+
+[ $# -gt 0 ] || die "usage: namespace.sh COMMAND..."
+as_root
+unshare --net --mount --pid --fork --mount-proc true 2>/dev/null ||
+	die "this machine refuses network, mount and PID namespaces; the end-to-end tests need them (a machine or VM, root)"
+exclusively "$CACHE/lock-test" "test run"
+export PARLEY_TEST_NAMESPACE=entering
+exec setpriv --pdeathsig KILL unshare --net --mount --pid --fork --mount-proc --kill-child=SIGKILL "$HACK/test/namespace.sh" "$@"

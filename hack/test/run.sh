@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# make test: formatting, lints, unit and integration tests, then the end-to-end run
+# on a real cluster in namespaces of its own.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
+. "$LIB/progress.sh"
+. "$LIB/packages.sh"
+. "$LIB/preflight.sh"
+. "$LIB/stack.sh"
+. "$LIB/prepare.sh"
+. "$LIB/tools.sh"
+. "$LIB/web.sh"
+
+cd "$ROOT"
+LOGS=$CACHE/log/test
+OUTPUT=$LOGS/output
+mkdir -p "$LOGS"
+
+# A test that does not run must say what it lacks.
+silent_skips() {
+	if grep -rnE '#\[ignore\]|#\[ignore = "' --include='*.rs' src tests | grep -v '#\[ignore = "needs '; then
+		die "the tests above are skipped without saying what they need: #[ignore = \"needs …\"]"
+	fi
+}
+
+dependencies() {
+	cargo_deny check bans licenses sources
+	# Advisories come from a repository that this machine may not reach.
+	local out
+	if ! out=$(timeout 120 "$TOOLS/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny" check advisories 2>&1); then
+		if grep -qE 'failed to (fetch|acquire|open|clone)|network|timed out' <<<"$out" || [ -z "$out" ]; then
+			echo "advisories: their database cannot be reached, not checked"
+		else
+			printf '%s\n' "$out"
+			return 1
+		fi
+	fi
+}
+
+web() {
+	web_modules
+	web_dist
+	npm --prefix web run --silent check
+}
+
+# passed OUTPUT: fails the run with the command's own status, after its output was kept.
+run_tests() {
+	local status=0
+	"$@" 2>&1 | tee -a "$OUTPUT" || status=$?
+	return $status
+}
+
+# The closing line, over everything that ran.
+counts() {
+	awk '/^test result:/ {passed += $4; failed += $6; skipped += $8}
+		END {printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped; exit !(passed > 0 && failed == 0)}' "$OUTPUT"
+}
+
+as_root
+t0=$(date +%s%N)
+: >"$OUTPUT"
+debian
+tools
+memory
+disk
+step "Debian packages" install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+step "scripts" find hack .ci -type f \( -name '*.sh' -o -path '.ci/*' \) -exec shellcheck {} +
+step "format" cargo fmt --all --check
+step "skipped tests" silent_skips
+
+# Two lanes for two cores: Go and cargo-deny beside Rust, whose steps wait for each other.
+lane "Kafka's jars" unlocked "$HACK/kafka/jars.sh"
+lane "cluster binaries" unlocked "$HACK/cluster/build.sh"
+lane "web client" web
+join "web client"
+lane "lints" cargo clippy --locked --all-targets --test e2e -- -D warnings
+join "lints"
+lane "test binaries" cargo test --locked --no-run --all-targets --test e2e
+join "test binaries" "cluster binaries" "Kafka's jars"
+lane "dependencies" dependencies
+lane "Parley's binaries and image" unlocked "$HACK/image/build.sh"
+join "dependencies" "Parley's binaries and image"
+[ ! -x hack/check/charts.sh ] || step "charts" hack/check/charts.sh >/dev/null
+
+step "unit and integration tests" run_tests cargo test --locked
+step "end-to-end tests" run_tests hack/test/namespace.sh hack/test/e2e.sh
+say "$(seconds $(($(date +%s%N) - t0)))  in all"
+counts
