@@ -1,0 +1,54 @@
+use std::{
+    future::Future,
+    net::SocketAddr,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+/// How long a test waits for a condition before it fails.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
+
+/// Where the gateway answers: the node port.
+pub(crate) fn gateway() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 30_080))
+}
+
+/// The project's root folder.
+pub(crate) fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs kubectl in the namespace `parley`; fails the test when it fails.
+pub(crate) fn kubectl(args: &[&str]) -> String {
+    assert!(
+        std::env::var_os("KUBECONFIG").is_some(),
+        "these tests need the running system (KUBECONFIG is not set): run them through `make test`"
+    );
+    let output =
+        Command::new("kubectl").args(["-n", "parley"]).args(args).output().expect("kubectl is on the PATH");
+    assert!(output.status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Runs a script of `hack/` and gives what it prints.
+pub(crate) fn script(path: &str, args: &[&str]) -> String {
+    let output = Command::new("bash").arg(root().join(path)).args(args).output().expect("bash runs");
+    assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Asks until there is an answer; after [`DEADLINE`] fails with `what`.
+pub(crate) async fn eventually<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}

@@ -1,0 +1,66 @@
+//! Garbage on a request topic, from Kafka's own console producer: dead-lettered with reasons, and the partition goes on.
+
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+use parley::loadgen::Actor;
+
+use crate::cluster::{eventually, gateway, script};
+
+/// Runs one of Kafka's console tools against the system's broker.
+fn kafka_tool(class: &str, args: &[&str], input: &str) -> String {
+    let libs = script("hack/kafka/jars.sh", &[]);
+    let mut child = Command::new("java")
+        .args(["-Xmx128m", "-XX:+UseSerialGC", "-cp", &format!("{libs}/*"), class])
+        .args(["--bootstrap-server", "10.244.0.1:9092"])
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("java runs");
+    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("the tool reads");
+    let output = child.wait_with_output().expect("the tool ends");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_is_dead_lettered_and_the_partition_goes_on() {
+    let mark = format!("garbage-{}", uuid::Uuid::new_v4().simple());
+    let lines: String = (0..20).map(|n| format!("{mark} {n}\n")).collect();
+    let topic = ["--topic", "login-request"];
+    kafka_tool("org.apache.kafka.tools.ConsoleProducer", &topic, &lines);
+
+    let user = format!("after-{}", &mark[mark.len() - 12..]).parse().expect("a legal user id");
+    Actor::sign_up(gateway(), user).await.expect("sign-up and login go on behind the garbage");
+
+    let letters = eventually("twenty dead letters", || {
+        let mark = mark.clone();
+        async move {
+            let args = [
+                "--topic",
+                "dead-letter",
+                "--from-beginning",
+                "--timeout-ms",
+                "5000",
+                "--formatter-property",
+                "print.headers=true",
+            ];
+            let all = tokio::task::spawn_blocking(move || {
+                kafka_tool("org.apache.kafka.tools.consumer.ConsoleConsumer", &args, "")
+            });
+            let all = all.await.expect("the tool ran");
+            let ours: Vec<String> =
+                all.lines().filter(|line| line.contains(&mark)).map(str::to_owned).collect();
+            (ours.len() >= 20).then_some(ours)
+        }
+    })
+    .await;
+    for letter in letters {
+        assert!(letter.contains("origin-topic:login-request"), "{letter}");
+        assert!(letter.contains("error-code:invalid_request"), "{letter}");
+        assert!(letter.contains("error-message:"), "{letter}");
+    }
+}

@@ -1,0 +1,14 @@
+//! End-to-end tests on a whole Parley: real pods on a real cluster, real Kafka and PostgreSQL, a real Chromium.
+//! `make test` starts the system in namespaces of its own and runs these there.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says how far it came"
+)]
+
+mod browser;
+mod cluster;
+mod garbage;
+mod growth;

@@ -1,0 +1,189 @@
+//! Each admin call against a real broker (Strimzi `KafkaHandlerIT`), and what happens when it cannot be made.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use parley::kafka::{
+    KafkaSettings,
+    admin::{Admin, ConfigChange, ConfigSource, GroupState, NewTopic, OffsetSpec},
+};
+
+use super::admin;
+use crate::fixtures::{Kafka, eventually, unique};
+
+fn topic(name: &str, partitions: i32) -> NewTopic {
+    NewTopic {
+        name: name.to_owned(),
+        partitions: Some(partitions),
+        replicas: Some(1),
+        config: BTreeMap::new(),
+    }
+}
+
+#[tokio::test]
+async fn topics_and_their_configuration() {
+    let kafka = Kafka::shared();
+    let admin = admin(&kafka.bootstrap());
+    let cluster = admin.describe_cluster().await.unwrap();
+    assert_eq!((cluster.id.len(), cluster.brokers), (22, 1));
+    let (name, twice) = (unique("admin"), unique("admin"));
+    let made = admin.create_topics(vec![topic(&name, 2), topic(&twice, 1)], false).await.unwrap();
+    assert!(made.iter().all(|(_, outcome)| outcome.is_ok()));
+    let again = admin.create_topics(vec![topic(&twice, 1)], false).await.unwrap();
+    assert!(
+        again[0].1.as_ref().is_err_and(|error| error.is_topic_exists() && error.message.contains(&twice))
+    );
+
+    let described = admin.describe_topics(vec![name.clone(), unique("nothing")]).await.unwrap();
+    let found = described.iter().find(|(n, _)| n == &name).unwrap().1.as_ref().unwrap();
+    assert_eq!((found.partitions.len(), found.id.len()), (2, 22));
+    assert!(found.partitions.iter().all(|p| p.has_leader && p.replicas == 1 && p.in_sync == 1));
+    assert!(
+        described.iter().any(|(_, outcome)| outcome.as_ref().is_err_and(|error| error.is_unknown_topic()))
+    );
+
+    let set = |key: &str, value: &str| ConfigChange::Set { key: key.into(), value: value.into() };
+    let changes = vec![set("retention.ms", "5000"), set("cleanup.policy", "compact")];
+    admin.alter_configs(vec![(name.clone(), changes)], false).await.unwrap()[0].1.clone().unwrap();
+    let reset = vec![ConfigChange::Reset { key: "cleanup.policy".into() }];
+    admin.alter_configs(vec![(name.clone(), reset)], false).await.unwrap()[0].1.clone().unwrap();
+    let configs = admin.describe_configs(vec![name.clone()]).await.unwrap();
+    let entries = configs[0].1.as_ref().unwrap();
+    let on_topic: Vec<_> = entries.iter().filter(|e| e.source == ConfigSource::Topic).collect();
+    assert_eq!(on_topic.len(), 1, "{on_topic:?}");
+    assert_eq!((on_topic[0].key.as_str(), on_topic[0].value.as_deref()), ("retention.ms", Some("5000")));
+    let bad = admin.alter_configs(vec![(name.clone(), vec![set("no.such", "1")])], false).await.unwrap();
+    assert!(
+        bad[0].1.as_ref().is_err_and(|error| error.is_invalid_request() && error.message.contains("no.such"))
+    );
+
+    // Asked only to validate, the broker does nothing.
+    let grown = admin.create_partitions(vec![(name.clone(), 5)], true).await.unwrap();
+    assert!(grown[0].1.is_ok());
+    admin.create_partitions(vec![(name.clone(), 3)], false).await.unwrap()[0].1.clone().unwrap();
+    eventually("three partitions", || async {
+        let described = admin.describe_topics(vec![name.clone()]).await.ok()?;
+        (described[0].1.as_ref().ok()?.partitions.len() == 3).then_some(())
+    })
+    .await;
+    let fewer = admin.create_partitions(vec![(name.clone(), 1)], false).await.unwrap();
+    assert!(fewer[0].1.as_ref().is_err_and(|error| error.is_invalid_request()), "{fewer:?}");
+    admin.delete_topics(vec![name.clone()]).await.unwrap()[0].1.clone().unwrap();
+    let gone = admin.delete_topics(vec![unique("nothing")]).await.unwrap();
+    assert!(gone[0].1.as_ref().is_err_and(|error| error.is_unknown_topic()));
+}
+
+#[tokio::test]
+async fn groups_and_offsets() {
+    let kafka = Kafka::shared();
+    let admin = admin(&kafka.bootstrap());
+    let name = unique("offsets");
+    admin.create_topics(vec![topic(&name, 1)], false).await.unwrap();
+    let partition = || vec![(name.clone(), 0)];
+    // A coordinator that has only just come up may still be loading.
+    let none = eventually("a coordinator", || async {
+        admin.group_offsets(unique("nobody"), partition()).await.ok()
+    });
+    assert_eq!(none.await[0].2, Ok(None), "nothing committed");
+    let unknown = admin.describe_groups(vec![unique("nobody")]).await.unwrap();
+    assert!(
+        unknown[0]
+            .1
+            .as_ref()
+            .map_or_else(|error| error.is_unknown_group(), |group| group.state == GroupState::Dead),
+        "{unknown:?}"
+    );
+    kafka.tool("org.apache.kafka.tools.ConsoleProducer", &["--topic", &name], &"record\n".repeat(7));
+    let consumed = ["--topic", &name, "--group", &name, "--from-beginning", "--max-messages", "5"];
+    kafka.tool("org.apache.kafka.tools.consumer.ConsoleConsumer", &consumed, "");
+    let committed = admin.group_offsets(name.clone(), partition()).await.unwrap();
+    assert_eq!(committed, [(name.clone(), 0, Ok(Some(5)))]);
+    let ends = admin.list_offsets(OffsetSpec::Latest, partition()).await.unwrap();
+    assert_eq!(ends, [(name.clone(), 0, Ok(Some(7)))]);
+    let starts = admin.list_offsets(OffsetSpec::Earliest, partition()).await.unwrap();
+    assert_eq!(starts, [(name.clone(), 0, Ok(Some(0)))]);
+    let group = admin.describe_groups(vec![name.clone()]).await.unwrap();
+    let group = group[0].1.clone().unwrap();
+    assert_eq!((group.state, group.members), (GroupState::Empty, 0));
+    let missing = admin.list_offsets(OffsetSpec::Latest, vec![(unique("nothing"), 0)]).await;
+    assert!(missing.is_err() || missing.unwrap()[0].2.is_err());
+}
+
+/// Regression: an answer "not the coordinator" must be an error. librdkafka follows a null pointer on it in a client that
+/// is no consumer; a broker that is just coming up gives that answer.
+#[tokio::test]
+async fn a_coordinator_that_comes_up_is_waited_for() {
+    let kafka = Kafka::own(1);
+    let admin = admin(&kafka.bootstrap());
+    let (name, group) = (unique("offsets"), unique("group"));
+    admin.create_topics(vec![topic(&name, 1)], false).await.unwrap();
+    for _ in 0..2 {
+        eventually("offsets", || async {
+            admin.group_offsets(group.clone(), vec![(name.clone(), 0)]).await.ok()
+        })
+        .await;
+        let killed = std::process::Command::new("kill").args(["-KILL", &kafka.pid(0).to_string()]).status();
+        assert!(killed.is_ok_and(|status| status.success()));
+        kafka.start_again();
+    }
+    eventually("offsets", || async {
+        admin.group_offsets(group.clone(), vec![(name.clone(), 0)]).await.ok()
+    })
+    .await;
+}
+
+/// More topics than fit into one call.
+#[tokio::test]
+async fn large_questions_are_asked_in_parts() {
+    let admin = admin(&Kafka::shared().bootstrap());
+    let names: Vec<String> = (0..2_500).map(|i| format!("nothing-{i}")).collect();
+    let described = admin.describe_topics(names.clone()).await.unwrap();
+    assert_eq!(described.len(), names.len());
+}
+
+/// Strimzi `InterruptedExceptionsIT`: a client that is closed ends every call at once, with an error.
+#[tokio::test]
+async fn a_closed_client_ends_what_waits() {
+    let settings = KafkaSettings::plaintext("127.0.0.1:1");
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    let observer =
+        Arc::new(move |api: &'static str, _: Duration, error: Option<&parley::kafka::admin::ApiError>| {
+            noted.lock().unwrap().push((api, error.map(|e| e.name())));
+        });
+    let admin = Admin::new(&settings, Duration::from_secs(60), observer).unwrap();
+    let waits = {
+        let admin = admin.clone();
+        tokio::spawn(async move { admin.describe_cluster().await })
+    };
+    eventually("the call is under way", || async {
+        tokio::task::yield_now().await;
+        Some(())
+    })
+    .await;
+    admin.close();
+    let ended = tokio::time::timeout(Duration::from_secs(10), waits).await.expect("at once").unwrap();
+    assert!(ended.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_secs(10), admin.describe_cluster())
+            .await
+            .is_ok_and(|call| call.is_err())
+    );
+    assert!(seen.lock().unwrap().iter().all(|(api, error)| *api == "DescribeCluster" && error.is_some()));
+}
+
+/// What cannot be said to C is refused here, and a broker that is away is an error in time with its reason.
+#[tokio::test]
+async fn bad_names_and_absent_brokers() {
+    let admin = admin(&Kafka::shared().bootstrap());
+    assert!(admin.create_topics(vec![topic("nul\0", 1)], false).await.is_err());
+    assert!(admin.describe_topics(vec!["nul\0".to_owned()]).await.is_err());
+    let settings = KafkaSettings::plaintext("127.0.0.1:1");
+    let away = Admin::new(&settings, Duration::from_secs(2), Arc::new(|_, _, _| {})).unwrap();
+    let error = away.describe_cluster().await.unwrap_err();
+    assert!(error.is_unreachable(), "{error:?}");
+    assert!(error.message.contains("refused"), "{error:?}");
+}

@@ -1,0 +1,161 @@
+//! Kafka that demands TLS, SCRAM and rights: credentials from Secrets, and each missing right told apart.
+
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::Rig;
+use crate::fixtures::{ApiServer, Kafka, eventually};
+
+/// A rig with a user of its own in the secured Kafka, and its Secret.
+struct Secured {
+    rig: Rig,
+    kafka: &'static Kafka,
+    user: String,
+}
+
+impl Secured {
+    async fn start() -> Self {
+        let kafka = Kafka::shared_secured();
+        let rig = Rig::on(ApiServer::shared(), kafka).await;
+        let secured = Self { user: rig.prefix.clone(), kafka, rig };
+        secured.password("right");
+        secured.secret("right").await;
+        secured
+    }
+
+    fn password(&self, password: &str) {
+        let config = format!("SCRAM-SHA-512=[password={password}]");
+        let args =
+            ["--alter", "--entity-type", "users", "--entity-name", &self.user, "--add-config", &config];
+        self.kafka.tool("kafka.admin.ConfigCommand", &args, "");
+    }
+
+    /// Grants the user rights on its topics (and on the cluster what a describe needs).
+    fn allow(&self, operations: &[&str]) {
+        let principal = format!("User:{}", self.user);
+        let prefix = self.rig.prefix.clone();
+        let mut args = vec!["--add", "--allow-principal", &principal, "--topic", &prefix];
+        args.extend(["--resource-pattern-type", "prefixed"]);
+        for operation in operations {
+            args.extend(["--operation", operation]);
+        }
+        self.kafka.tool("org.apache.kafka.tools.AclCommand", &args, "");
+    }
+
+    async fn secret(&self, password: &str) {
+        let secrets: kube::Api<k8s_openapi::api::core::v1::Secret> =
+            kube::Api::namespaced(self.rig.client.clone(), &self.rig.namespace);
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kafka"},
+            "stringData": {"user": self.user, "password": password, "ca.crt": self.kafka.ca()},
+        });
+        secrets
+            .patch("kafka", &PatchParams::apply("test").force(), &Patch::Apply(&secret))
+            .await
+            .expect("a Secret");
+    }
+
+    fn spec(&self, topics: Value) -> Value {
+        let from = |key: &str| json!({"name": "kafka", "key": key});
+        json!({
+            "kafka": {
+                "bootstrapServers": self.kafka.secured_bootstrap(),
+                "tls": {"caSecretRef": from("ca.crt")},
+                "sasl": {"usernameSecretRef": from("user"), "passwordSecretRef": from("password")},
+            },
+            "topics": topics,
+        })
+    }
+}
+
+#[tokio::test]
+async fn tls_and_scram_from_a_secret() {
+    let secured = Secured::start().await;
+    let topic = secured.rig.topic("t");
+    secured.allow(&["All"]);
+    secured
+        .rig
+        .apply("s", secured.spec(json!([{"name": topic, "config": {"retention.ms": 1_000_000}}])))
+        .await;
+    secured.rig.ready("s").await;
+    assert_eq!(secured.rig.config(&topic).await["retention.ms"], "1000000");
+    let log = secured.rig.controller.log();
+    assert!(!log.contains("right"), "the password is nowhere in the log");
+}
+
+/// Strimzi `shFail{Creation,AddPartitions,AlterConfig,Delete}IfNoTopicAuthz`: one right after the other.
+#[tokio::test]
+async fn each_missing_right_shows_separately() {
+    let secured = Secured::start().await;
+    let rig = &secured.rig;
+    let topic = rig.topic("t");
+    let spec = |partitions: i32, retention: i64| {
+        secured
+            .spec(json!([{"name": topic, "partitions": partitions, "config": {"retention.ms": retention}}]))
+    };
+    let says = async |words: &str| {
+        rig.condition("s", "TopicsReady", "False", "AuthorizationFailed").await;
+        eventually(words, || async {
+            let message =
+                rig.topic_status("s", &topic).await["message"].as_str().unwrap_or_default().to_owned();
+            message.contains(words).then_some(())
+        })
+        .await;
+    };
+    rig.apply("s", spec(1, 1_000_000)).await;
+    says("Describe on the topic is refused").await;
+    secured.allow(&["Describe"]);
+    says("Creating the topic failed").await;
+    secured.allow(&["Create"]);
+    says("DescribeConfigs on the topic failed").await;
+    assert!(rig.describe(&topic).await.is_some());
+    secured.allow(&["DescribeConfigs"]);
+    rig.ready("s").await;
+    rig.apply("s", spec(2, 1_000_000)).await;
+    says("Adding partitions failed").await;
+    secured.allow(&["Alter"]);
+    rig.ready("s").await;
+    rig.apply("s", spec(2, 2_000_000)).await;
+    says("Changing the configuration failed").await;
+    secured.allow(&["AlterConfigs"]);
+    rig.ready("s").await;
+    let mut deletes = spec(2, 2_000_000);
+    deletes["deletionPolicy"] = json!("Delete");
+    rig.apply("s", deletes).await;
+    rig.ready("s").await;
+    rig.delete("s").await;
+    eventually("the set says why it waits", || async {
+        let set = rig.sets().get_opt("s").await.ok()??;
+        set.data["status"].to_string().contains(&format!("Deleting {topic} failed")).then_some(())
+    })
+    .await;
+    secured.allow(&["Delete"]);
+    eventually("the set goes with its topic", || async {
+        (rig.sets().get_opt("s").await.ok()?.is_none() && rig.describe(&topic).await.is_none()).then_some(())
+    })
+    .await;
+}
+
+/// A wrong password is said, and a rotated one is noticed without any change of the set.
+#[tokio::test]
+async fn a_rotated_secret_is_noticed() {
+    let secured = Secured::start().await;
+    let topic = secured.rig.topic("t");
+    secured.allow(&["All"]);
+    secured.secret("wrong").await;
+    secured.rig.apply("s", secured.spec(json!([{ "name": topic }]))).await;
+    secured.rig.condition("s", "TopicsReady", "False", "AuthorizationFailed").await;
+    secured.secret("right").await;
+    secured.rig.ready("s").await;
+}
+
+/// A Secret that is not there is named.
+#[tokio::test]
+async fn a_missing_secret_is_named() {
+    let secured = Secured::start().await;
+    let mut spec = secured.spec(json!([{"name": secured.rig.topic("t")}]));
+    spec["kafka"]["sasl"]["passwordSecretRef"]["key"] = json!("no-such-key");
+    secured.rig.apply("s", spec).await;
+    let set = secured.rig.condition("s", "Ready", "Unknown", "KafkaUnreachable").await;
+    assert!(set["status"]["conditions"][0]["message"].as_str().unwrap().contains("no-such-key"));
+}

@@ -1,0 +1,141 @@
+//! Servers that are away, and objects that make no sense.
+
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use super::Rig;
+use crate::fixtures::{ApiServer, Kafka, eventually};
+
+/// Kafka gone: the set says so, nothing exits, and it goes on by itself.
+#[tokio::test]
+async fn kafka_away_and_back() {
+    let kafka = Kafka::own(1);
+    let rig = Rig::on(ApiServer::shared(), &kafka).await;
+    let topic = rig.topic("t");
+    rig.apply("s", json!({"topics": [{"name": topic, "partitions": 1}]})).await;
+    rig.ready("s").await;
+    let pid = kafka.pid(0).to_string();
+    let killed = std::process::Command::new("kill").args(["-KILL", &pid]).status();
+    assert!(killed.is_ok_and(|status| status.success()));
+    let set = rig.condition("s", "Ready", "Unknown", "KafkaUnreachable").await;
+    assert_eq!(set["status"]["topics"][0]["state"], "Ready", "what is remembered stays");
+    eventually("readiness names Kafka", || async {
+        let (_, body) = rig.controller.get("/readyz").await?;
+        let report: serde_json::Value = serde_json::from_str(&body).ok()?;
+        (report["dependencies"]["kafka"]["ready"] == false).then_some(())
+    })
+    .await;
+    rig.apply("s", json!({"topics": [{"name": topic, "partitions": 3}]})).await;
+    kafka.start_again();
+    rig.ready("s").await;
+    assert_eq!(rig.describe(&topic).await.unwrap().partitions.len(), 3);
+}
+
+/// A set that this version cannot read is left alone, keeps its topics claimed, and stops nobody.
+#[tokio::test]
+async fn a_malformed_set_stops_nobody() {
+    let api = ApiServer::own();
+    let api: &'static ApiServer = Box::leak(Box::new(api));
+    // A later version's schema: the CRD allows what this controller does not know.
+    let schema = json!([{
+        "op": "add",
+        "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/driftPolicy/enum/-",
+        "value": "Negotiate",
+    }]);
+    api.kubectl(&["patch", "crd", "chattopicsets.parley.dev", "--type=json", "-p", &schema.to_string()]);
+    let rig = Rig::on(api, Kafka::shared()).await;
+    let topic = rig.topic("claimed");
+    eventually("the new schema is served", || async {
+        rig.try_apply("a-strange", json!({"driftPolicy": "Negotiate", "topics": [{"name": topic}]}))
+            .await
+            .ok()
+    })
+    .await;
+    eventually("an event about it", || async {
+        let notes = rig.events("Refused").await;
+        notes.iter().any(|note| note.contains("cannot be read")).then_some(())
+    })
+    .await;
+    let other = rig.topic("other");
+    rig.apply("b-good", json!({"topics": [{"name": other, "partitions": 1}]})).await;
+    rig.ready("b-good").await;
+    rig.apply("b-good", json!({"topics": [{"name": other, "partitions": 1}, {"name": topic}]})).await;
+    rig.condition("b-good", "TopicsReady", "False", "OwnershipConflict").await;
+    assert!(rig.describe(&topic).await.is_none(), "nobody made it");
+    assert_eq!(rig.controller.metric("parley_malformed_sets", &[]).await, 1.0);
+}
+
+/// The API server stopped and back: nothing exits, and what changed meanwhile is done.
+#[tokio::test]
+async fn the_api_server_away_and_back() {
+    let api: &'static ApiServer = Box::leak(Box::new(ApiServer::own()));
+    let rig = Rig::on(api, Kafka::shared()).await;
+    let topic = rig.topic("t");
+    rig.apply("s", json!({"topics": [{"name": topic, "partitions": 1}]})).await;
+    rig.ready("s").await;
+    let signal = |name: &str| {
+        let sent =
+            std::process::Command::new("kill").args([&format!("-{name}"), &api.pid().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()));
+    };
+    signal("STOP");
+    eventually("readiness names the API server", || async {
+        let (status, body) = rig.controller.get("/readyz").await?;
+        (status == 503 && body.contains("kubernetes")).then_some(())
+    })
+    .await;
+    signal("CONT");
+    let patch = json!({"spec": {"topics": [{"name": topic, "partitions": 2}]}});
+    eventually("the API server takes a change", || async {
+        rig.sets().patch("s", &PatchParams::default(), &Patch::Merge(&patch)).await.ok()
+    })
+    .await;
+    rig.ready("s").await;
+    assert_eq!(rig.describe(&topic).await.unwrap().partitions.len(), 2);
+}
+
+/// Strimzi `shTerminateIfQueueFull`, inverted: many sets at once slow the controller down and end as they should.
+#[tokio::test]
+async fn many_sets_at_once() {
+    let rig = Rig::start().await;
+    const SETS: usize = 150;
+    let topics: Vec<String> = (0..SETS).map(|i| rig.topic(&format!("many-{i}"))).collect();
+    for (i, topic) in topics.iter().enumerate() {
+        rig.apply(
+            &format!("s{i}"),
+            json!({"deletionPolicy": "Delete", "topics": [{"name": topic, "partitions": 1}]}),
+        )
+        .await;
+    }
+    for i in 0..SETS {
+        rig.ready(&format!("s{i}")).await;
+    }
+    assert_eq!(rig.controller.metric("parley_reconcile_total", &["failed"]).await, 0.0);
+    for i in 0..SETS {
+        rig.delete(&format!("s{i}")).await;
+    }
+    eventually("all are gone", || async {
+        let left = rig.sets().list(&kube::api::ListParams::default()).await.ok()?;
+        left.items.is_empty().then_some(())
+    })
+    .await;
+}
+
+/// The watch expires (the API server compacts its history while the controller is stopped): nothing is missed.
+#[tokio::test]
+async fn what_happened_while_nobody_watched_is_done() {
+    let rig = Rig::start().await;
+    let [kept, gone] = ["kept", "gone"].map(|t| rig.topic(t));
+    rig.apply("a", json!({"topics": [{"name": kept, "partitions": 1}]})).await;
+    rig.apply("b", json!({"topics": [{"name": gone, "partitions": 1}]})).await;
+    rig.ready("a").await;
+    rig.ready("b").await;
+    rig.controller.signal("STOP");
+    rig.apply("a", json!({"topics": [{"name": kept, "partitions": 2}, {"name": gone, "partitions": 1}]}))
+        .await;
+    rig.delete("b").await;
+    rig.controller.signal("CONT");
+    rig.ready("a").await;
+    assert_eq!(rig.describe(&kept).await.unwrap().partitions.len(), 2);
+    assert_eq!(rig.topic_status("a", &gone).await["state"], "Ready", "b's topic was passed on");
+}

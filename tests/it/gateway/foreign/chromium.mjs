@@ -1,0 +1,31 @@
+// Opens the event stream in a real Chromium and prints what the page hears as lines of JSON: [event, data, lastEventId];
+// ["closed", "", ""] when the browser has given up for good.
+// chromium.mjs URL COOKIE
+import { createRequire } from "node:module";
+
+const [url, cookie] = process.argv.slice(2);
+const { chromium } = createRequire(`${process.env.PARSERS}/`)("playwright-core");
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+  ],
+});
+const context = await browser.newContext();
+const [name, value] = cookie.split("=");
+await context.addCookies([{ name, value, url: url.replace("http:", "https:"), secure: true, httpOnly: true, sameSite: "Lax" }]);
+const page = await context.newPage();
+await page.exposeFunction("tell", (...line) => process.stdout.write(`${JSON.stringify(line)}\n`));
+// Any page of the origin will do; the one with the least of its own.
+await page.goto(`${url}/api/openapi.json`);
+await page.evaluate(() => {
+  const source = new EventSource("/api/events");
+  for (const name of ["hello", "resumed", "resync", "reply", "message", "room", "friend", "status", "slow", "reconnect"]) {
+    source.addEventListener(name, (event) => globalThis.tell(name, event.data, event.lastEventId));
+  }
+  source.onmessage = (event) => globalThis.tell("unnamed", event.data, event.lastEventId);
+  source.onerror = () => {
+    if (source.readyState === EventSource.CLOSED) globalThis.tell("closed", "", "");
+  };
+});

@@ -1,0 +1,46 @@
+// Reads an event stream with one of three parsers of npm and prints each event as a line of JSON: [event, data, id].
+// read.mjs PARSER URL COOKIE END   (ends after the event whose data holds END; exits 3 when the stream ends before)
+import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
+
+const [parser, url, cookie, end] = process.argv.slice(2);
+const require = createRequire(`${process.env.PARSERS}/`);
+const load = (name) => import(pathToFileURL(require.resolve(name)).href);
+const names = ["hello", "resumed", "resync", "reply", "message", "room", "friend", "status", "slow", "reconnect"];
+
+function take(event, data, id) {
+  process.stdout.write(`${JSON.stringify([event, data, id])}\n`, () => {
+    if (data.includes(end)) process.exit(0);
+  });
+}
+
+if (parser === "eventsource-parser") {
+  const { createParser } = await load("eventsource-parser");
+  const reader = createParser({
+    onEvent: ({ event, data, id }) => take(event ?? "message", data, id ?? null),
+    onError: (error) => {
+      throw error;
+    },
+  });
+  const response = await fetch(url, { headers: { cookie } });
+  const text = new TextDecoder();
+  for await (const chunk of response.body) reader.feed(text.decode(chunk, { stream: true }));
+  process.exit(3);
+}
+
+let source;
+if (parser === "eventsource") {
+  const { EventSource } = await load("eventsource");
+  source = new EventSource(url, {
+    fetch: (input, init) => fetch(input, { ...init, headers: { ...init.headers, cookie } }),
+  });
+} else {
+  const { Agent, EventSource } = await load("undici");
+  const dispatcher = new Agent().compose((dispatch) => (options, handler) => {
+    const headers = [...Object.entries(options.headers ?? {}).flat(), "cookie", cookie];
+    return dispatch({ ...options, headers: Array.isArray(options.headers) ? [...options.headers, "cookie", cookie] : headers }, handler);
+  });
+  source = new EventSource(url, { node: { dispatcher }, dispatcher });
+}
+for (const name of names) source.addEventListener(name, (event) => take(name, event.data, event.lastEventId));
+source.addEventListener("error", () => process.exit(3));

@@ -1,0 +1,264 @@
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parley::{
+    ids::{RequestId, RoomId, Seq, SessionKey, SessionToken, Timestamp, UserId},
+    kafka::{Delivery, KafkaSettings, Producer, ProducerSettings},
+    loadgen::{Client, Message, Stream},
+    wire::{EndedSession, Event, Keyring, Kind, Reply, RequestHeaders, event_record, reply_record},
+};
+use tokio::sync::OnceCell;
+
+use crate::fixtures::{Binary, Chat, DEADLINE, keys_dir, unique};
+
+/// A chat without a worker, some gateways, and the means to play the worker's part.
+pub(crate) struct Kit {
+    pub(crate) chat: Chat,
+    pub(crate) gateways: Vec<(Binary, SocketAddr)>,
+    producer: Producer,
+    keys: Arc<Keyring>,
+}
+
+/// A user with an open session.
+#[derive(Clone)]
+pub(crate) struct Person {
+    pub(crate) id: UserId,
+    pub(crate) key: SessionKey,
+    pub(crate) client: Client,
+}
+
+impl Kit {
+    /// A broker and gateways of the test's own.
+    pub(crate) async fn own(gateways: usize, settings: &[(&str, &str)]) -> Self {
+        let chat = Chat::bare().await;
+        let producer = Producer::start(
+            &KafkaSettings::plaintext(&chat.kafka.bootstrap()),
+            "test",
+            ProducerSettings { message_timeout: Duration::from_secs(30), linger: Duration::ZERO },
+        )
+        .expect("the settings are right");
+        let keys = Keyring::load(&keys_dir().join("reply-keys.json")).expect("the key file is right");
+        let mut kit = Self { chat, gateways: Vec::new(), producer, keys: Arc::new(keys) };
+        let started: Vec<_> = (0..gateways).map(|_| kit.chat.gateway(settings)).collect();
+        for (gateway, addr) in started {
+            kit.gateways.push((gateway.ready().await, addr));
+        }
+        kit
+    }
+
+    /// Three gateways that tests share which disturb nothing.
+    pub(crate) async fn shared() -> &'static Self {
+        static SHARED: OnceCell<Kit> = OnceCell::const_new();
+        SHARED.get_or_init(|| Self::own(3, &[])).await
+    }
+
+    pub(crate) fn addr(&self, n: usize) -> SocketAddr {
+        self.gateways[n % self.gateways.len()].1
+    }
+
+    /// A new user with an open session.
+    pub(crate) fn person(&self, prefix: &str) -> Person {
+        let id: UserId = unique(prefix).parse().expect("a user id");
+        self.chat.database.sql(&format!(
+            "INSERT INTO users (user_id, email, user_name, join_date) VALUES ('{id}', '{id}@example.com', '{id}', now())"
+        ));
+        self.session(&id)
+    }
+
+    /// Another open session of a user.
+    pub(crate) fn session(&self, id: &UserId) -> Person {
+        let token = SessionToken::fresh().expect("random bytes");
+        let key = token.key();
+        self.chat.database.sql(&format!(
+            "INSERT INTO sessions (session_key, user_id, opened_at, seen_at, expires_at)
+             VALUES ('\\x{key}', '{id}', now(), now(), now() + interval '1 hour')"
+        ));
+        let client = Client::new(self.addr(0));
+        client.set_cookie(Some(format!("__Host-parley={}", token.reveal())));
+        Person { id: id.clone(), key, client }
+    }
+
+    /// A room that these are members of from its beginning.
+    pub(crate) fn room(&self, members: &[&Person]) -> RoomId {
+        let room = RoomId(uuid::Uuid::now_v7());
+        let count = members.len();
+        let mut sql = format!(
+            "INSERT INTO rooms (room_id, room_name, created_by, created_at, member_count)
+             VALUES ('{room}', 'room', '{}', now(), {count});",
+            members[0].id
+        );
+        for member in members {
+            sql += &joins(room, &member.id, 0);
+        }
+        self.chat.database.sql(&sql);
+        room
+    }
+
+    /// Stores messages `from..=to` of a room, as a worker's transaction does, and gives their events in order.
+    pub(crate) fn store(&self, room: RoomId, writer: &UserId, from: i64, to: i64) -> Vec<Event> {
+        let rows = self.chat.database.sql(&format!(
+            "WITH new AS (
+                INSERT INTO messages (room_id, seq, request_id, writer_id, message, created_at)
+                SELECT '{room}', n, gen_random_uuid(), '{writer}', 'message ' || n, date_trunc('milliseconds', now())
+                FROM generate_series({from}, {to}) AS n
+                RETURNING seq, request_id, (extract(epoch FROM created_at) * 1000000)::bigint AS at
+             ), grown AS (UPDATE rooms SET last_seq = {to} WHERE room_id = '{room}')
+             SELECT seq, request_id, at FROM new ORDER BY seq"
+        ));
+        let event = |row: &str| {
+            let columns: Vec<&str> = row.split('|').collect();
+            let seq = columns[0].parse().expect("a number");
+            Event::Message {
+                room_id: room,
+                seq: Seq(seq),
+                writer_id: writer.clone(),
+                message: format!("message {seq}"),
+                created_at: Timestamp::from_micros(columns[2].parse().expect("microseconds")),
+                request_id: columns[1].parse().expect("a request id"),
+            }
+        };
+        rows.lines().map(event).collect()
+    }
+
+    /// Produces events to `chat-event`, in this order, and waits for the broker.
+    pub(crate) async fn produce(&self, events: &[Event]) {
+        let records: Vec<_> =
+            events.iter().map(|event| event_record(&self.keys, event, None, None, None)).collect();
+        self.producer.send_all(&records).await.expect("the broker takes them");
+    }
+
+    /// Stores and produces.
+    pub(crate) async fn say(&self, room: RoomId, writer: &UserId, from: i64, to: i64) {
+        let events = self.store(room, writer, from, to);
+        self.produce(&events).await;
+    }
+
+    /// Ends a session as a logout does: the row first, then the event.
+    pub(crate) async fn end_session(&self, person: &Person) {
+        let key = person.key;
+        self.chat.database.sql(&format!(
+            "UPDATE sessions SET ended_at = now(), end_reason = 'logout' WHERE session_key = '\\x{key}'"
+        ));
+        let who = EndedSession::SessionKey(key);
+        self.produce(&[Event::SessionEnded { who, ended_at: Timestamp::now(), reason: "logout".into() }])
+            .await;
+    }
+
+    /// Replies to a request of this session.
+    pub(crate) async fn reply(&self, kind: Kind, session: SessionKey, request_id: RequestId, reply: &Reply) {
+        let headers = RequestHeaders {
+            request_id,
+            session_key: session,
+            user_id: reply.user_id.clone(),
+            client_address: None,
+            deadline: Timestamp::now(),
+            traceparent: None,
+        };
+        let record = reply_record(&self.keys, kind, b"key", &headers, reply, false);
+        assert_eq!(self.producer.send(&record).await, Delivery::Persisted);
+    }
+}
+
+/// SQL that makes somebody a member of a room whose newest message has this number.
+pub(crate) fn joins(room: RoomId, user: &UserId, seq: i64) -> String {
+    format!(
+        "INSERT INTO members (room_id, user_id, joined_seq, joined_at) VALUES ('{room}', '{user}', {seq}, now());
+         INSERT INTO user_rooms (user_id, room_id, read_seq, joined_seq, joined_at)
+         VALUES ('{user}', '{room}', {seq}, {seq}, now());"
+    )
+}
+
+/// A stream, with what it heard so far.
+pub(crate) struct Ear {
+    stream: Stream,
+    pub(crate) heard: Vec<Message>,
+}
+
+impl Ear {
+    /// Opens the stream, from a cursor when one is given.
+    pub(crate) async fn open(person: &Person, gateway: SocketAddr, cursor: Option<&str>) -> Self {
+        let stream = person.client.at(gateway).events(cursor).await.expect("a stream");
+        Self { stream, heard: Vec::new() }
+    }
+
+    /// Opens the stream and reads up to the end of its beginning: `hello` with a user, or what became of the cursor.
+    pub(crate) async fn live(person: &Person, gateway: SocketAddr, cursor: Option<&str>) -> Self {
+        let mut ear = Self::open(person, gateway, cursor).await;
+        if cursor.is_some() {
+            ear.until("resumed or resync", |block| ["resumed", "resync"].contains(&block.event.as_str()))
+                .await;
+        } else {
+            ear.until("hello", |block| block.event == "hello" && block.data.contains("userId\":\"")).await;
+        }
+        ear
+    }
+
+    /// The next block; `None` at the end of the stream.
+    pub(crate) async fn next(&mut self) -> Option<Message> {
+        let next = tokio::time::timeout(DEADLINE, self.stream.next()).await.expect("something comes in time");
+        let block = next.ok().flatten()?;
+        self.heard.push(block.clone());
+        Some(block)
+    }
+
+    /// Reads up to a block; fails when it does not come.
+    pub(crate) async fn until(&mut self, what: &str, wanted: impl Fn(&Message) -> bool) -> Message {
+        let start = Instant::now();
+        while start.elapsed() < DEADLINE {
+            match self.next().await {
+                Some(block) if wanted(&block) => return block,
+                Some(_) => {}
+                None => panic!("the stream ended before {what}: {}", self.summary()),
+            }
+        }
+        panic!("no {what} within {DEADLINE:?}: {}", self.summary());
+    }
+
+    /// The last blocks, cut short.
+    fn summary(&self) -> String {
+        let last = self.heard.iter().rev().take(12).rev();
+        last.map(|block| format!("\n  {} {:.80} {:?}", block.event, block.data, block.id)).collect()
+    }
+
+    /// Reads until the stream ends.
+    pub(crate) async fn run_out(&mut self) {
+        while self.next().await.is_some() {}
+    }
+
+    /// Reads up to a message with this number of this room.
+    pub(crate) async fn message(&mut self, room: RoomId, seq: i64) -> Message {
+        self.until(&format!("message {seq}"), |block| seq_of(block, room) == Some(seq)).await
+    }
+
+    /// The cursor after the last block.
+    pub(crate) fn cursor(&self) -> String {
+        self.stream.last_id().expect("an id").to_owned()
+    }
+
+    /// The numbers of a room's messages, as they came.
+    pub(crate) fn seqs(&self, room: RoomId) -> Vec<i64> {
+        self.heard.iter().filter_map(|block| seq_of(block, room)).collect()
+    }
+
+    /// How often each event came.
+    pub(crate) fn count(&self, event: &str) -> usize {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for block in &self.heard {
+            *counts.entry(block.event.as_str()).or_default() += 1;
+        }
+        counts.get(event).copied().unwrap_or(0)
+    }
+}
+
+/// The number of a message of this room.
+pub(crate) fn seq_of(block: &Message, room: RoomId) -> Option<i64> {
+    if block.event != "message" {
+        return None;
+    }
+    let data: serde_json::Value = serde_json::from_str(&block.data).expect("JSON");
+    (data["roomId"] == room.to_string()).then(|| data["seq"].as_i64()).flatten()
+}

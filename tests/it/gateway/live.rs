@@ -1,0 +1,146 @@
+//! What a live stream hears: order, gaps, doubles, membership, replies.
+
+use parley::{
+    ids::{RequestId, Seq},
+    wire::{Body, Event, FriendEntry, Kind, Reply},
+};
+
+use super::kit::{Ear, Kit, joins};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_is_repaired_and_a_double_dropped_whatever_the_log_order() {
+    let kit = Kit::shared().await;
+    let (amy, ben) = (kit.person("amy"), kit.person("ben"));
+    let room = kit.room(&[&amy, &ben]);
+    let mut ears = Vec::new();
+    for n in 0..3 {
+        ears.push(Ear::live(&ben, kit.addr(n), None).await);
+    }
+    let events = kit.store(room, &amy.id, 1, 9);
+    // Two owners: 2 before 1, 3 twice, 5 and 6 never (their worker died), 8 before 7.
+    let order = [2, 1, 3, 3, 4, 7, 8, 7, 9, 2].map(|seq: usize| events[seq - 1].clone());
+    kit.produce(&order).await;
+    for ear in &mut ears {
+        ear.message(room, 9).await;
+        assert_eq!(ear.seqs(room), (1..=9).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_members_hear_a_room_from_their_joining_on() {
+    let kit = Kit::shared().await;
+    let (amy, ben, eve) = (kit.person("amy"), kit.person("ben"), kit.person("eve"));
+    let room = kit.room(&[&amy, &ben]);
+    let mut of_amy = Ear::live(&amy, kit.addr(0), None).await;
+    let mut of_eve = Ear::live(&eve, kit.addr(0), None).await;
+    kit.say(room, &amy.id, 1, 3).await;
+    of_amy.message(room, 3).await;
+
+    // Eve joins after 3; message 4 stands in the log before the event that says so.
+    kit.chat.database.sql(&format!(
+        "{} UPDATE rooms SET version = 2, member_count = 3 WHERE room_id = '{room}'",
+        joins(room, &eve.id, 3)
+    ));
+    let joined = Event::Room {
+        room_id: room,
+        room_name: "room".into(),
+        member_count: 3,
+        members: vec![amy.id.clone(), ben.id.clone(), eve.id.clone()],
+        joined: vec![eve.id.clone()],
+        left: vec![],
+        seq: Seq(3),
+        version: 2,
+    };
+    let four = kit.store(room, &ben.id, 4, 4);
+    kit.produce(&[four[0].clone(), joined.clone(), joined]).await;
+    kit.say(room, &ben.id, 5, 5).await;
+    of_eve.message(room, 5).await;
+    assert_eq!(of_eve.seqs(room), [4, 5]);
+    assert_eq!((of_eve.count("room"), of_eve.heard.iter().position(|b| b.event == "room")), (1, Some(2)));
+    of_amy.message(room, 5).await;
+    assert_eq!((of_amy.seqs(room), of_amy.count("room")), (vec![1, 2, 3, 4, 5], 1));
+
+    // A second stream of hers begins with what she may see, and no more.
+    let mut again = Ear::live(&eve, kit.addr(1), None).await;
+    kit.say(room, &ben.id, 6, 6).await;
+    again.message(room, 6).await;
+    assert_eq!(again.seqs(room), [6]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn friends_hear_each_others_status_once_and_never_an_old_one() {
+    let kit = Kit::shared().await;
+    let (amy, ben) = (kit.person("amy"), kit.person("ben"));
+    let mut ear = Ear::live(&ben, kit.addr(2), None).await;
+    let status = |version| Event::Status { user_id: amy.id.clone(), status: format!("v{version}"), version };
+    kit.produce(&[status(2)]).await;
+    let friend = FriendEntry { user_id: amy.id.clone(), user_name: "Amy".into(), user_status: "v2".into() };
+    kit.produce(&[Event::Friend { user_id: ben.id.clone(), friend, version: 2 }]).await;
+    ear.until("friend", |block| block.event == "friend").await;
+    kit.produce(&[status(4), status(3), status(4), status(5)]).await;
+    ear.until("status 5", |block| block.data.contains("v5")).await;
+    let heard: Vec<&str> =
+        ear.heard.iter().filter(|b| b.event == "status").map(|b| b.data.as_str()).collect();
+    assert_eq!(heard.len(), 2, "{heard:?}");
+    assert!(heard[0].contains("v4") && heard[1].contains("v5"), "{heard:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_reaches_its_session_alone_also_one_that_came_before_the_stream() {
+    let kit = Kit::shared().await;
+    let amy = kit.person("amy");
+    let other = kit.session(&amy.id);
+    let mut elsewhere = Ear::live(&other, kit.addr(1), None).await;
+    let (early, late) = (RequestId::fresh(), RequestId::fresh());
+    let reply =
+        Reply { user_id: Some(amy.id.clone()), result: Ok(Body::ChangeStatus { status: "s".into() }) };
+    kit.reply(Kind::ChangeStatus, amy.key, early, &reply).await;
+    // It is known to have arrived once it can be asked for.
+    crate::fixtures::eventually("the reply", || async {
+        let path = format!("/api/requests/{early}");
+        let answer = amy.client.at(kit.addr(1)).get(&path).await.ok()?;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+    let mut ear = Ear::open(&amy, kit.addr(1), None).await;
+    ear.until("the early reply", |block| block.event == "reply" && block.data.contains(&early.to_string()))
+        .await;
+    assert_eq!(ear.heard.iter().position(|block| block.event == "hello"), Some(1), "hello comes first");
+    kit.reply(Kind::ChangeStatus, amy.key, late, &reply).await;
+    let block = ear.until("the late reply", |block| block.data.contains(&late.to_string())).await;
+    let data: serde_json::Value = serde_json::from_str(&block.data).unwrap();
+    assert_eq!(
+        (&data["kind"], &data["status"], &data["isSuccess"]),
+        (&"ChangeStatus".into(), &"s".into(), &true.into())
+    );
+    let room = kit.room(&[&amy]);
+    kit.say(room, &amy.id, 1, 1).await;
+    // The other session hears the room (or rather its absence: it was opened before), and no reply.
+    kit.reply(Kind::ChangeStatus, other.key, RequestId::fresh(), &reply).await;
+    elsewhere.until("its own reply", |block| block.event == "reply").await;
+    assert_eq!(elsewhere.count("reply"), 1);
+    // To others it is a request that may be under way, as any fresh id may.
+    let foreign = other.client.get(&format!("/api/requests/{early}")).await.unwrap();
+    assert_eq!((foreign.status, foreign.json().get("status")), (202, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_of_ours_signed_reaches_nobody() {
+    let kit = Kit::shared().await;
+    let amy = kit.person("amy");
+    let room = kit.room(&[&amy]);
+    let mut ear = Ear::live(&amy, kit.addr(0), None).await;
+    let forged = kit.store(room, &amy.id, 1, 1).remove(0);
+    let value = String::from_utf8(forged.encode()).unwrap();
+    kit.chat.kafka.tool(
+        "org.apache.kafka.tools.ConsoleProducer",
+        &["--topic", "chat-event", "--property", "parse.headers=true", "--property", "parse.key=true"],
+        &format!("parley-version:1,event:message\t{room}\t{value}\ngarbage:1\tx\tnot json\n"),
+    );
+    // The real one comes after, and is the only one.
+    kit.say(room, &amy.id, 2, 2).await;
+    ear.message(room, 2).await;
+    assert_eq!(ear.seqs(room), [1, 2], "1 is repaired from PostgreSQL, not taken from the forgery");
+    let dropped = kit.gateways[0].0.metric("parley_dropped_records_total", &["chat-event"]).await;
+    assert!(dropped >= 2.0, "{dropped}");
+}

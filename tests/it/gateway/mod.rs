@@ -1,0 +1,14 @@
+//! Gateways on real parts: brokers, PostgreSQL and the program itself, as many of it as a case wants. Records are produced and rows
+//! are written by the test, so that order, gaps and doubles are its own choice; what a worker makes of requests is tested elsewhere.
+
+mod away;
+mod ends;
+mod fuzz;
+mod hop;
+mod hostile;
+mod http;
+mod kit;
+mod live;
+mod nginx;
+mod parsers;
+mod resume;

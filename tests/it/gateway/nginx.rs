@@ -1,0 +1,159 @@
+//! nginx in front, with the settings that `docs/nginx.conf` tells: HTTP/2 to the client, a stream that is not buffered, that lives
+//! longer than nginx's patience, and that resumes.
+
+use std::{path::PathBuf, process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
+
+use super::kit::{Kit, Person};
+use crate::fixtures::{DEADLINE, eventually, free_ports, root, unique};
+
+struct Nginx {
+    _child: Child,
+    folder: PathBuf,
+    port: u16,
+}
+
+impl Nginx {
+    async fn start(gateway: std::net::SocketAddr) -> Self {
+        let (port, folder) = (free_ports(1), std::env::temp_dir().join(unique("nginx")));
+        std::fs::create_dir_all(&folder).unwrap();
+        let made = Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-days",
+                "2",
+            ])
+            .args(["-subj", "/CN=localhost", "-keyout", "parley.key", "-out", "parley.crt"])
+            .current_dir(&folder)
+            .stderr(Stdio::null())
+            .status()
+            .await
+            .unwrap();
+        assert!(made.success());
+        let shown = folder.display();
+        // Half the time between heartbeats would cut a quiet stream: here both are shortened alike.
+        let site = std::fs::read_to_string(root().join("docs/nginx.conf"))
+            .unwrap()
+            .replace("127.0.0.1:8080", &gateway.to_string())
+            .replace("listen 443", &format!("listen 127.0.0.1:{port}"))
+            .replace("/etc/nginx/tls", &shown.to_string())
+            .replace("proxy_read_timeout 60s", "proxy_read_timeout 4s");
+        let conf = format!(
+            "daemon off; master_process off; pid {shown}/pid; error_log stderr warn;
+             events {{ worker_connections 256; }}
+             http {{ access_log off; client_body_temp_path {shown}/b; proxy_temp_path {shown}/p;
+             fastcgi_temp_path {shown}/f; uwsgi_temp_path {shown}/u; scgi_temp_path {shown}/s;
+             {site} }}"
+        );
+        std::fs::write(folder.join("nginx.conf"), conf).unwrap();
+        let child = Command::new("/usr/sbin/nginx")
+            .args(["-p", &shown.to_string(), "-c", "nginx.conf"])
+            .kill_on_drop(true)
+            .spawn()
+            .expect("nginx runs");
+        let nginx = Self { _child: child, folder, port };
+        eventually("nginx", || async { tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok() })
+            .await;
+        nginx
+    }
+
+    fn curl(&self, person: &Person, path: &str) -> Command {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--insecure", "--no-buffer", "--http2", "--dump-header", "/dev/stderr"])
+            .args(["--header", &format!("cookie: {}", person.client.cookie().unwrap())])
+            .arg(format!("https://127.0.0.1:{}{path}", self.port))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+        curl
+    }
+
+    fn stream(&self, person: &Person, cursor: Option<&str>) -> (Child, Lines<BufReader<ChildStdout>>) {
+        let mut curl = self.curl(person, "/api/events");
+        if let Some(cursor) = cursor {
+            curl.args(["--header", &format!("last-event-id: {cursor}")]);
+        }
+        let mut child = curl.spawn().expect("curl runs");
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        (child, lines)
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Reads up to a line that holds this; gives it.
+async fn line(lines: &mut Lines<BufReader<ChildStdout>>, wanted: &str) -> String {
+    loop {
+        let line = tokio::time::timeout(DEADLINE, lines.next_line()).await.expect("a line in time").unwrap();
+        let line = line.unwrap_or_else(|| panic!("the stream ended before {wanted:?}"));
+        if line.contains(wanted) {
+            return line;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_through_nginx_lives_resumes_and_is_not_buffered() {
+    let settings = [("PARLEY_HEARTBEAT_SECONDS", "1"), ("PARLEY_CLIENT_ADDRESS_HEADER", "X-Forwarded-For")];
+    let kit = Kit::own(1, &settings).await;
+    let nginx = Nginx::start(kit.addr(0)).await;
+    let amy = kit.person("amy");
+    let room = kit.room(&[&amy]);
+
+    let version = nginx
+        .curl(&amy, "/api/me")
+        .args(["--write-out", "\n%{http_version} %{response_code}"])
+        .output()
+        .await
+        .unwrap();
+    let version = String::from_utf8_lossy(&version.stdout).into_owned();
+    assert!(version.ends_with("\n2 200"), "{version}");
+
+    let (mut curl, mut lines) = nginx.stream(&amy, None);
+    line(&mut lines, "event: hello").await;
+    kit.say(room, &amy.id, 1, 1).await;
+    line(&mut lines, "message 1").await;
+    let cursor = line(&mut lines, "id: ").await;
+    // Quiet for longer than nginx waits for a byte: heartbeats keep it.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    kit.say(room, &amy.id, 2, 2).await;
+    line(&mut lines, "message 2").await;
+    let _ = curl.kill().await;
+    // The gateway learns that the client is gone.
+    eventually("the stream to be gone", || async {
+        let gone = kit.gateways[0].0.metric("parley_sse_closed_total", &["gone"]).await;
+        (gone >= 1.0).then_some(())
+    })
+    .await;
+
+    kit.say(room, &amy.id, 3, 3).await;
+    let (_curl, mut lines) = nginx.stream(&amy, Some(cursor.trim_start_matches("id: ")));
+    line(&mut lines, "message 2").await;
+    line(&mut lines, "message 3").await;
+
+    // A page behind nginx may change things: Host and Origin agree.
+    let origin = format!("origin: https://127.0.0.1:{}", nginx.port);
+    let put = nginx
+        .curl(&amy, "/api/me/status")
+        .args(["--request", "PUT", "--data", "{\"status\":\"x\"}", "--header", &origin])
+        .args(["--header", "content-type: application/json", "--write-out", "\n%{response_code}"])
+        .output()
+        .await
+        .unwrap();
+    let put = String::from_utf8_lossy(&put.stdout).into_owned();
+    assert!(put.ends_with("\n202"), "{put}");
+}

@@ -1,0 +1,15 @@
+//! Integration tests, all in one program: real Kafka brokers, a real PostgreSQL, a real API server, started by the fixtures on
+//! free loopback ports and stopped when this program ends.
+
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod charts;
+mod controller;
+mod edges;
+mod fixtures;
+mod gateway;
+mod outages;
+mod path;
+mod settings;
+mod stack;
+mod worker;

@@ -1,0 +1,13 @@
+//! The worker on real parts: a broker, PostgreSQL and the program itself, asked through signed records and watched through
+//! every topic it writes to.
+
+mod audit;
+mod faults;
+mod garbage;
+mod kinds;
+mod outages;
+mod secrets;
+mod secured;
+mod sessions;
+mod tools;
+mod world;

@@ -1,0 +1,106 @@
+//! PostgreSQL and Kafka die under load and come back: the worker waits, says why, skips nothing and doubles nothing.
+
+use parley::wire::{AddChat, Outgoing, Request};
+
+use super::{audit::Load, world::World};
+use crate::fixtures::{Binary, eventually};
+
+fn kill(pid: u32) {
+    let status = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+    assert!(status.is_ok_and(|status| status.success()));
+}
+
+async fn unready(worker: &Binary, dependency: &str) {
+    eventually(&format!("{dependency} to be missed"), || async {
+        let (_, body) = worker.get("/readyz").await?;
+        let report: serde_json::Value = serde_json::from_str(&body).ok()?;
+        (report["dependencies"][dependency]["ready"] == false).then_some(())
+    })
+    .await;
+}
+
+async fn ready(worker: &Binary) {
+    eventually("readiness", || async { (worker.get("/readyz").await?.0 == 200).then_some(()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_hand_when_postgres_or_kafka_dies_is_done_once() {
+    let world = World::with_own_postgres(2).await;
+    let worker = world.worker(&["--batch-records", "20"]).ready().await;
+    let mut load = Load::new(&world);
+    load.send(&world, 100).await;
+    load.audit(&world, "before").await;
+
+    // PostgreSQL dies with batches in hand and more coming.
+    let postgres = world.database.server();
+    let mut late = Load::new(&world);
+    late.prepare(&world, 100);
+    load.send(&world, 60).await;
+    kill(postgres.pid());
+    late.send_prepared(&world).await;
+    unready(&worker, "postgres").await;
+    unready(&worker, "batches").await;
+    postgres.start_again();
+    load.audit(&world, "postgres died").await;
+    late.audit(&world, "postgres died").await;
+    ready(&worker).await;
+
+    // Kafka dies while batches wait for PostgreSQL, and comes back after it: they are committed, and cannot be answered yet.
+    late.prepare(&world, 60);
+    let before = late.committed(&world);
+    kill(postgres.pid());
+    late.send_prepared(&world).await;
+    unready(&worker, "batches").await;
+    kill(world.kafka.pid(0));
+    postgres.start_again();
+    unready(&worker, "kafka").await;
+    eventually("a batch to be committed", || async { (late.committed(&world) > before).then_some(()) }).await;
+    world.kafka.start_again();
+    late.audit(&world, "kafka died").await;
+    ready(&worker).await;
+    assert!(worker.stop().await.success());
+}
+
+/// 200 MB wait while PostgreSQL is away; the worker holds a bounded part of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_queue_costs_no_memory() {
+    let world = World::with_own_postgres(2).await;
+    let ann = world.person("ann");
+    let rooms = [world.room(&[&ann]), world.room(&[&ann]), world.room(&[&ann]), world.room(&[&ann])];
+    let worker = world.worker_of("AddChat", &[]).ready().await;
+    kill(world.database.server().pid());
+    let text = "x".repeat(10_000);
+    let records: Vec<Outgoing> = (0..20_000)
+        .map(|n| {
+            let chat = AddChat {
+                room_id: rooms[n % rooms.len()],
+                writer_id: ann.id.clone(),
+                message: text.parse().expect("a message"),
+                client_message_id: None,
+            };
+            world.record(&world.headers(&ann), &Request::AddChat(chat))
+        })
+        .collect();
+    for some in records.chunks(2_000) {
+        world.produce_all(some).await;
+    }
+    drop(records);
+    eventually("the worker to know how much waits", || async {
+        let lag = worker.metric("parley_consumer_lag", &["user-add-chat-request"]).await;
+        (lag >= 19_000.0).then_some(())
+    })
+    .await;
+    unready(&worker, "batches").await;
+    let megabytes = worker.metric("process_resident_memory_bytes", &[]).await / 1e6;
+    assert!(megabytes < 150.0, "{megabytes:.0} MB");
+    // All of it is answered once PostgreSQL is back, if only that it came too late.
+    world.database.server().start_again();
+    eventually("the queue to be empty", || async {
+        let lag = worker.metric("parley_consumer_lag", &["user-add-chat-request"]).await;
+        (lag == 0.0).then_some(())
+    })
+    .await;
+    let megabytes = worker.metric("process_resident_memory_bytes", &[]).await / 1e6;
+    assert!(megabytes < 200.0, "{megabytes:.0} MB");
+    assert!(worker.stop().await.success());
+}
