@@ -74,6 +74,7 @@ join() {
 		if [ ${#left[@]} -gt 0 ] && [ $((SECONDS - said)) -ge 15 ]; then
 			said=$SECONDS
 			for name in "${!LANE_PID[@]}"; do
+				kill -0 "${LANE_PID[$name]}" 2>/dev/null || continue # done, and joined later
 				printf '   … %4d s  %s: %s\n' $(((now - LANE_START[$name]) / 1000000000)) "$name" "$(last_line "$(log_of "$name")")" >&2
 			done
 		fi
