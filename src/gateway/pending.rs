@@ -55,13 +55,20 @@ pub(crate) struct Pending(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: HashMap<RequestId, Vec<oneshot::Sender<Answer>>>,
+    waiting: HashMap<RequestId, Vec<Waiting>>,
     kept: HashMap<RequestId, Kept>,
     by_session: HashMap<SessionKey, Vec<RequestId>>,
     /// When each was kept, with its number: a later reply to the same request has another one.
     order: VecDeque<(Instant, RequestId, u64)>,
     number: u64,
     bytes: usize,
+}
+
+/// One who waits, and the signature of the record that was sent.
+#[derive(Debug)]
+struct Waiting {
+    record: Vec<u8>,
+    sender: oneshot::Sender<Answer>,
 }
 
 #[derive(Debug)]
@@ -84,19 +91,33 @@ impl Pending {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the next reply to this request. Before the request is sent, so that no reply is missed.
-    pub(crate) fn wait(&self, request: RequestId) -> Waiter {
+    /// Waits for the reply to the record with this signature. Before the record is sent, so that no reply is missed. The same
+    /// key may have named another body a moment ago, whose reply is not this one's.
+    pub(crate) fn wait(&self, request: RequestId, record: &[u8]) -> Waiter {
         let (sender, receiver) = oneshot::channel();
-        self.state().waiting.entry(request).or_default().push(sender);
+        let waiting = Waiting { record: record.to_vec(), sender };
+        self.state().waiting.entry(request).or_default().push(waiting);
         Waiter { request, pending: self.clone(), receiver }
     }
 
-    /// A reply has come.
-    pub(crate) fn answer(&self, session: SessionKey, request: RequestId, answer: Answer) {
+    /// A reply has come; `record` is the signature of the record that it answers, when it says so.
+    pub(crate) fn answer(
+        &self,
+        session: SessionKey,
+        request: RequestId,
+        record: Option<&[u8]>,
+        answer: Answer,
+    ) {
         let mut state = self.state();
-        for waiter in state.waiting.remove(&request).unwrap_or_default() {
+        let theirs = |waiting: &Waiting| record.is_none_or(|record| record == waiting.record);
+        let (meant, others) =
+            state.waiting.remove(&request).unwrap_or_default().into_iter().partition::<Vec<_>, _>(theirs);
+        for waiting in meant {
             // Whoever waited may have left.
-            let _ = waiter.send(answer.clone());
+            let _ = waiting.sender.send(answer.clone());
+        }
+        if !others.is_empty() {
+            state.waiting.insert(request, others);
         }
         state.forget_old(Instant::now());
         state.forget(request);
@@ -160,7 +181,7 @@ impl Drop for Waiter {
         self.receiver.close();
         let mut state = self.pending.state();
         if let Some(waiters) = state.waiting.get_mut(&self.request) {
-            waiters.retain(|waiter| !waiter.is_closed());
+            waiters.retain(|waiting| !waiting.sender.is_closed());
             if waiters.is_empty() {
                 state.waiting.remove(&self.request);
             }
@@ -194,17 +215,34 @@ mod tests {
     async fn those_who_wait_get_it_and_those_who_come_late_too() {
         let pending = Pending::default();
         let (one, two) = (RequestId::fresh(), RequestId::fresh());
-        let (first, second) = (pending.wait(one), pending.wait(one));
+        let (first, second) = (pending.wait(one, b"a"), pending.wait(one, b"a"));
         drop(first);
         for request in [one, two, one] {
-            pending.answer(session(1), request, Answer::new(Kind::Login, request, b"{}", 0));
+            pending.answer(session(1), request, Some(b"a"), Answer::new(Kind::Login, request, b"{}", 0));
         }
         assert!(second.within(Duration::from_secs(5)).await.is_some());
-        assert!(pending.wait(one).within(Duration::ZERO).await.is_none(), "only the next one");
+        assert!(pending.wait(one, b"a").within(Duration::ZERO).await.is_none(), "only the next one");
         assert_eq!(pending.of_session(&session(1)).len(), 2, "one per request");
         assert_eq!(pending.of_session(&session(2)).len(), 0);
         assert!(pending.of_request(&session(1), two).is_some());
         assert!(pending.of_request(&session(2), two).is_none(), "not for another session");
+        assert!(pending.state().waiting.is_empty());
+    }
+
+    /// Two bodies under one key: the late reply to the first is not the answer to the second.
+    #[tokio::test]
+    async fn a_reply_answers_the_record_that_it_names() {
+        let pending = Pending::default();
+        let id = RequestId::fresh();
+        let reply = |text: &[u8]| Answer::new(Kind::ChangeStatus, id, text, 0);
+        let (busy, free) = (pending.wait(id, b"busy"), pending.wait(id, b"free"));
+        pending.answer(session(1), id, Some(b"busy"), reply(b"{\"n\":1}"));
+        pending.answer(session(1), id, Some(b"free"), reply(b"{\"n\":2}"));
+        assert!(busy.within(Duration::from_secs(5)).await.unwrap().json.ends_with(b"\"n\":1}"));
+        assert!(free.within(Duration::from_secs(5)).await.unwrap().json.ends_with(b"\"n\":2}"));
+        let silent = pending.wait(id, b"x");
+        pending.answer(session(1), id, None, reply(b"{}"));
+        assert!(silent.within(Duration::from_secs(5)).await.is_some(), "a worker of before names none");
         assert!(pending.state().waiting.is_empty());
     }
 
@@ -217,6 +255,7 @@ mod tests {
             pending.answer(
                 session(1),
                 *id,
+                None,
                 Answer::new(Kind::Login, *id, &[b"{", value.as_slice(), b"}"].concat(), 0),
             );
         }

@@ -50,7 +50,7 @@ pub struct Opened {
 
 /// A reply record whose signature verified. Its value is left as it is: the gateway only passes it on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OpenedReply {
+pub struct OpenedReply<'a> {
     /// The conversation.
     pub kind: Kind,
     /// Which request it answers.
@@ -59,6 +59,8 @@ pub struct OpenedReply {
     pub session_key: SessionKey,
     /// Whether it is a stored reply sent again.
     pub replayed: bool,
+    /// The signature of the record that it answers, when the worker named it.
+    pub answers: Option<&'a [u8]>,
 }
 
 /// An event record whose signature verified.
@@ -71,7 +73,8 @@ pub struct OpenedEvent {
 }
 
 impl<'a> Incoming<'a> {
-    fn raw(&self, name: HeaderName) -> Option<&'a [u8]> {
+    /// The value of the first header of this name.
+    pub fn raw(&self, name: HeaderName) -> Option<&'a [u8]> {
         self.headers.iter().find(|(n, _)| *n == name.as_str()).map(|(_, value)| *value)
     }
 
@@ -167,7 +170,7 @@ fn consistent(headers: &RequestHeaders, key: &[u8], request: &Request) -> Result
 ///
 /// # Errors
 /// When its sender cannot be believed; a gateway drops and counts it.
-pub fn open_reply(keys: &Keyring, record: &Incoming<'_>) -> Result<OpenedReply, BadRecord> {
+pub fn open_reply<'a>(keys: &Keyring, record: &Incoming<'a>) -> Result<OpenedReply<'a>, BadRecord> {
     let kind = Kind::of_response_topic(record.topic).ok_or(BadRecord::Topic)?;
     record.check_version()?;
     record.check_signature(
@@ -186,6 +189,7 @@ pub fn open_reply(keys: &Keyring, record: &Incoming<'_>) -> Result<OpenedReply, 
         request_id: record.required(HeaderName::RequestId)?,
         session_key: record.required(HeaderName::SessionKey)?,
         replayed: record.raw(HeaderName::Replayed) == Some(b"true"),
+        answers: record.raw(HeaderName::Answers),
     })
 }
 

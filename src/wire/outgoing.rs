@@ -78,7 +78,9 @@ pub fn request_record(keys: &Keyring, headers: &RequestHeaders, request: &Reques
     out
 }
 
-/// A signed reply record, keyed like its request.
+/// A signed reply record, keyed like its request. `answers` is the signature of the record that it answers: under one
+/// `Idempotency-Key` several may be under way, and whoever sent one of them knows its reply by it. Not signed itself: who could
+/// change it can only make a caller wait in vain for what `GET /api/requests/{id}` tells.
 pub fn reply_record(
     keys: &Keyring,
     kind: Kind,
@@ -86,6 +88,7 @@ pub fn reply_record(
     to: &RequestHeaders,
     reply: &Reply,
     replayed: bool,
+    answers: Option<&[u8]>,
 ) -> Outgoing {
     let mut out = Outgoing::new(kind.response_topic(), key.to_vec(), reply.encode());
     let request_id = to.request_id.to_string();
@@ -103,6 +106,9 @@ pub fn reply_record(
     out.push(HeaderName::SessionKey, session_key);
     if replayed {
         out.push(HeaderName::Replayed, "true");
+    }
+    if let Some(request) = answers {
+        out.push(HeaderName::Answers, request);
     }
     if let Some(trace) = &to.traceparent {
         out.push(HeaderName::Traceparent, trace);

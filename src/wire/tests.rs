@@ -97,7 +97,7 @@ fn a_logout_needs_no_user_and_is_keyed_by_its_session() {
 fn replies_and_events_open_only_as_what_they_are() {
     let headers = headers(Some("bob"));
     let reply = Reply { user_id: headers.user_id.clone(), result: Ok(Body::Nothing {}) };
-    let out = reply_record(&keys(), Kind::Logout, b"bob", &headers, &reply, true);
+    let out = reply_record(&keys(), Kind::Logout, b"bob", &headers, &reply, true, Some(b"sig"));
     let opened = open_reply(&keys(), &incoming(&out)).unwrap();
     assert_eq!((opened.kind, opened.request_id, opened.replayed), (Kind::Logout, headers.request_id, true));
     assert_eq!(open_event(&keys(), &incoming(&out)).unwrap_err(), BadRecord::Topic);

@@ -9,7 +9,7 @@ use super::job::{Answer, Job};
 use crate::{
     kafka::{Held, RecordView},
     wire::{
-        BadRecord, DeadLetter, ErrorCode, Failure, Keyring, Kind, Origin, Outgoing, event_record,
+        BadRecord, DeadLetter, ErrorCode, Failure, HeaderName, Keyring, Kind, Origin, Outgoing, event_record,
         open_request, reply_record,
     },
 };
@@ -52,7 +52,16 @@ impl<'a> Batch<'a> {
         for (job, answer) in self.jobs.iter().zip(answers) {
             let view = &self.views[job.at];
             let key = view.record.key;
-            out.push(reply_record(keys, self.kind, key, &job.headers, &answer.reply, answer.replayed));
+            let answers = view.record.raw(HeaderName::Signature);
+            out.push(reply_record(
+                keys,
+                self.kind,
+                key,
+                &job.headers,
+                &answer.reply,
+                answer.replayed,
+                answers,
+            ));
             let trace = job.headers.traceparent.as_deref();
             let id = Some(job.headers.request_id);
             out.extend(answer.events.iter().map(|event| event_record(keys, event, id, None, trace)));

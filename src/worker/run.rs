@@ -37,7 +37,7 @@ const MOST_UNCERTAINTY: Duration = Duration::from_secs(5);
 pub async fn run(args: RunArgs, process: Process) -> Result<(), Exit> {
     // Before anything that takes time: who asks meanwhile must not hear that nothing is missing.
     let dependencies = Dependencies::of(&process);
-    let holds = Holds::new(process.health.required("batches"));
+    let batches = process.health.required("batches");
     let settings = args.check()?;
     if let Some(text) = &args.fault {
         fault::arm(text).map_err(Exit::settings)?;
@@ -73,7 +73,8 @@ pub async fn run(args: RunArgs, process: Process) -> Result<(), Exit> {
         producer,
         hashing,
         metrics,
-        holds,
+        // Ready from here on, and said so: what stops a start before is the one line that it prints.
+        holds: Holds::new(batches),
         strangers: Strangers::new(),
     });
     let keeping = tokio::spawn(keep_time(Arc::clone(&parts), dependencies.clone()));

@@ -14,7 +14,7 @@ use crate::{
     gateway::pending::Answer,
     ids::{RequestId, SessionKey, UserId},
     kafka::Delivery,
-    wire::{ErrorCode, Failure, Kind, ReplyHead, Request, RequestHeaders, request_record},
+    wire::{ErrorCode, Failure, HeaderName, Kind, ReplyHead, Request, RequestHeaders, request_record},
 };
 
 /// How long after its acceptance a request may still be done (protocol.md section 1).
@@ -91,7 +91,8 @@ impl App {
             traceparent: traceparent(headers),
         };
         let record = request_record(&self.request_keys, &record_headers, request);
-        let waiter = wait.map(|_| self.pending.wait(request_id));
+        let signature = record.header(HeaderName::Signature).unwrap_or_default();
+        let waiter = wait.map(|_| self.pending.wait(request_id, signature));
         let accepted = match self.producer.send(&record).await {
             Delivery::Persisted => None,
             Delivery::NotPersisted(why) => {

@@ -58,7 +58,7 @@ impl Dispatcher {
             Answer::new(reply.kind, reply.request_id, view.record.value, view.timestamp.unwrap_or(0));
         let head = answer.head();
         // Kept first and sent after: a stream that opens between the two gets it twice, never not at all.
-        self.pending.answer(reply.session_key, reply.request_id, answer);
+        self.pending.answer(reply.session_key, reply.request_id, reply.answers, answer);
         let feed = Feed::Reply {
             key: reply.session_key,
             head,

@@ -158,7 +158,7 @@ impl Kit {
             deadline: Timestamp::now(),
             traceparent: None,
         };
-        let record = reply_record(&self.keys, kind, b"key", &headers, reply, false);
+        let record = reply_record(&self.keys, kind, b"key", &headers, reply, false, None);
         assert_eq!(self.producer.send(&record).await, Delivery::Persisted);
     }
 }
