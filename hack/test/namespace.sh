@@ -21,13 +21,13 @@ keep_logs() {
 }
 
 # Inside: PID 1 of the namespaces, which reaps what the command leaves.
-if [ "${PARLEY_TEST_NAMESPACE:-}" = entering ]; then
+if [ "${TEST_NAMESPACE_STATE:-}" = entering ]; then
 	exec 9>&-
 	ip link set lo up
 	# There is nothing to end here any more, but there are files and cgroups.
 	"$HACK/cluster/down.sh"
 	rm -rf --one-file-system "$CLUSTER_STATE"
-	export PARLEY_TEST_NAMESPACE=entered KUBECONFIG=$CLUSTER_STATE/kubeconfig PATH=$CACHE/cluster/bin:$PATH
+	export TEST_NAMESPACE_STATE=entered KUBECONFIG=$CLUSTER_STATE/kubeconfig PATH=$CACHE/cluster/bin:$PATH
 	status=0
 	"$@" || status=$?
 	[ $status = 0 ] || keep_logs
@@ -40,5 +40,5 @@ as_root
 unshare --net --mount --pid --fork --mount-proc true 2>/dev/null ||
 	die "this machine refuses network, mount and PID namespaces; the end-to-end tests need them (a machine or VM, root)"
 exclusively "$CACHE/lock-test" "test run"
-export PARLEY_TEST_NAMESPACE=entering
+export TEST_NAMESPACE_STATE=entering
 exec setpriv --pdeathsig KILL unshare --net --mount --pid --fork --mount-proc --kill-child=SIGKILL "$HACK/test/namespace.sh" "$@"

@@ -2,7 +2,7 @@
 # stack.sh up|down: the whole of Parley for the end-to-end tests, as make up starts it,
 # from what lies in the cache. Runs under namespace.sh. Both may be called again.
 set -euo pipefail
-[ "${PARLEY_TEST_NAMESPACE:-}" = entered ] || { echo "error: run this through hack/test/namespace.sh" >&2 && exit 1; }
+[ "${TEST_NAMESPACE_STATE:-}" = entered ] || { echo "error: run this through hack/test/namespace.sh" >&2 && exit 1; }
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
 . "$LIB/progress.sh"
 . "$LIB/stack.sh"
