@@ -18,11 +18,12 @@ fn kafka_tool(class: &str, args: &[&str], input: &str) -> String {
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("java runs");
     child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("the tool reads");
     let output = child.wait_with_output().expect("the tool ends");
+    assert!(output.status.success(), "{class}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -44,8 +45,8 @@ async fn garbage_is_dead_lettered_and_the_partition_goes_on() {
                 "dead-letter",
                 "--from-beginning",
                 "--timeout-ms",
-                "5000",
-                "--formatter-property",
+                "15000",
+                "--property",
                 "print.headers=true",
             ];
             let all = tokio::task::spawn_blocking(move || {
