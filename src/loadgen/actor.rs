@@ -37,6 +37,14 @@ pub enum SetupError {
     /// An answer without what was asked for.
     #[error("{0} was answered without an id")]
     NoId(&'static str),
+    /// Streams that did not become live in time.
+    #[error("only {live} of {wanted} streams became live: look at the gateways' /readyz and logs")]
+    NotLive {
+        /// Streams that are.
+        live: usize,
+        /// Streams that were opened.
+        wanted: usize,
+    },
 }
 
 impl Actor {

@@ -78,6 +78,8 @@ struct Shared {
     given_up: usize,
     reconnects: u64,
     resyncs: u64,
+    /// Listeners whose stream was live at least once.
+    live: usize,
 }
 
 type State = Arc<Mutex<Shared>>;
@@ -104,11 +106,25 @@ pub async fn run_chat(args: &ChatArgs) -> Result<ChatReport, SetupError> {
         given_up: 0,
         reconnects: 0,
         resyncs: 0,
+        live: 0,
     }));
     let stage = set_stage(args, &state).await?;
     let mut listeners = JoinSet::new();
     for actor in stage.iter().flat_map(|(_, actors)| actors) {
         listeners.spawn(listen(actor.clone(), Arc::clone(&state)));
+    }
+    // Who is not live yet hears of what came before only by reading the room's history, which is not what this measures.
+    let wanted = listeners.len();
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let live = with(&state, |s| s.live);
+        if live >= wanted {
+            break;
+        }
+        if Instant::now() > end {
+            return Err(SetupError::NotLive { live, wanted });
+        }
+        sleep(Duration::from_millis(50)).await;
     }
     let due = send_all(args, &stage, &state).await;
     let end = Instant::now() + PATIENCE;
@@ -229,16 +245,24 @@ impl Shared {
 /// Listens as one user, resuming from the last cursor, until aborted.
 async fn listen(actor: Actor, state: State) {
     let mut cursor: Option<String> = None;
+    let mut live = false;
     loop {
         if let Ok(mut stream) = actor.client.events(cursor.as_deref()).await {
             while let Ok(Some(block)) = stream.next().await {
                 let at = Instant::now();
-                cursor.clone_from(&block.id);
+                // A stream's first blocks may have no id yet: the one of the stream before stays in force.
+                if block.id.is_some() {
+                    cursor.clone_from(&block.id);
+                }
                 match block.event.as_str() {
                     "message" => {
                         if let Some(heard) = read(&block.data) {
                             with(&state, |s| s.hear(&actor.user, heard, at));
                         }
+                    }
+                    "hello" if !live && block.data.contains("\"userId\":\"") => {
+                        live = true;
+                        with(&state, |s| s.live += 1);
                     }
                     "resync" => with(&state, |s| s.resyncs += 1),
                     _ => {}

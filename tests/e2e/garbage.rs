@@ -61,7 +61,7 @@ async fn garbage_is_dead_lettered_and_the_partition_goes_on() {
     .await;
     for letter in letters {
         assert!(letter.contains("origin-topic:login-request"), "{letter}");
-        assert!(letter.contains("error-code:invalid_request"), "{letter}");
+        assert!(letter.contains("error-code:unauthenticated"), "{letter}");
         assert!(letter.contains("error-message:"), "{letter}");
     }
 }
