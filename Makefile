@@ -2,10 +2,10 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/parley/target
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test image web fmt
+.PHONY: help up down test image web fmt bench-controller
 
 help: ## what there is
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
 
 up: ## Parley on this machine: Kubernetes, Kafka, PostgreSQL, the release, two demo users
 	@hack/up.sh
@@ -21,6 +21,9 @@ image: ## the container image as a tar, without Docker
 
 web: ## the web client, which the gateway embeds
 	@bash -euo pipefail -c '. hack/lib/base.sh && . hack/lib/web.sh && web_dist'
+
+bench-controller: ## what the controller costs: 10,000 topics, a real broker, a real API server
+	@hack/bench/controller.sh
 
 fmt: ## formats the Rust sources
 	@cargo fmt --all
