@@ -6,7 +6,7 @@
 #
 # DIR holds data, log and pids of this Kafka alone. Node i's controller listens
 # at PORT+100+i. `start` returns when the brokers answer; what runs is left alone.
-# KAFKA_HEAP (default 512m, three nodes 384m) sizes each JVM.
+# KAFKA_HEAP (default 512m, three nodes 384m) sizes each JVM. KAFKA_PROPERTIES holds further properties, a line each.
 # KAFKA_SECURED=1 adds, on one node, a listener at PORT+1 that demands TLS and SCRAM and obeys ACLs; DIR/tls/ca.crt
 # signed its certificate. On the plain one everybody is a super user: users and ACLs are made there.
 set -euo pipefail
@@ -77,6 +77,7 @@ start_node() { # start_node NODE
 		properties "$1"
 		# The last word on a key is the one that holds.
 		[ "${KAFKA_SECURED:-0}" = 0 ] || secured_properties
+		printf '%s\n' "${KAFKA_PROPERTIES:-}"
 	} | put "$RUN/node-$1.properties"
 	# format writes this file last: a killed format is done again.
 	if [ ! -f "$RUN/data-$1/meta.properties" ]; then

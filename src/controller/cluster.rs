@@ -22,6 +22,8 @@ const POLL_MAX: Duration = Duration::from_secs(120);
 const POLL_FAILED: Duration = Duration::from_secs(1);
 /// Configuration, the larger answer, is read on every so many-th round.
 const CONFIG_ROUNDS: u64 = 3;
+/// The brokers' own settings change with a restart of theirs at most.
+const BROKER_EVERY: Duration = Duration::from_secs(600);
 
 /// One cluster behind one connection.
 #[derive(Debug)]
@@ -32,8 +34,12 @@ pub(crate) struct Cluster {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The cluster's id and number of brokers, once it has answered.
-    identity: Option<(String, usize)>,
+    /// The cluster's id, once it has answered.
+    id: Option<String>,
+    /// Whether brokers make topics that somebody merely asks for; none while that is not known.
+    auto_create: Option<bool>,
+    /// When that was last asked.
+    asked_broker: Option<Instant>,
     /// Why the last round failed; none when it did not.
     error: Option<ApiError>,
     topics: BTreeMap<String, Seen>,
@@ -73,15 +79,19 @@ impl Cluster {
         state.wanted.is_empty()
     }
 
-    /// The cluster's id and number of brokers; asked for when not known yet.
-    pub(crate) async fn identity(&self) -> Result<(String, usize), ApiError> {
-        if let Some(identity) = self.lock().identity.clone() {
-            return Ok(identity);
+    /// The cluster's id; asked for when not known yet.
+    pub(crate) async fn id(&self) -> Result<String, ApiError> {
+        if let Some(id) = self.lock().id.clone() {
+            return Ok(id);
         }
-        let cluster = self.admin.describe_cluster().await?;
-        let identity = (cluster.id, cluster.brokers);
-        self.lock().identity = Some(identity.clone());
-        Ok(identity)
+        let id = self.admin.describe_cluster().await?.id;
+        self.lock().id = Some(id.clone());
+        Ok(id)
+    }
+
+    /// Whether the brokers are known to make topics that somebody merely asks for.
+    pub(crate) fn auto_creates(&self) -> bool {
+        self.lock().auto_create == Some(true)
     }
 
     /// What is known of the topics, not older than `since`; what is older or missing is asked for now.
@@ -105,6 +115,19 @@ impl Cluster {
         }
         let state = self.lock();
         Ok(topics.iter().filter_map(|t| Some((t.clone(), state.topics.get(t)?.live.clone()))).collect())
+    }
+
+    /// Those of the topics that every broker shows with at least so many partitions, each with a leader.
+    pub(crate) async fn known_everywhere(
+        &self,
+        grown: &BTreeMap<String, i32>,
+    ) -> Result<BTreeSet<String>, ApiError> {
+        let brokers = self.admin.describe_cluster().await?.brokers;
+        let mut answers = Vec::with_capacity(brokers.len());
+        for broker in brokers {
+            answers.push(self.admin.describe_topics_by(Some(broker), grown.keys().cloned().collect()).await?);
+        }
+        Ok(known_by_all(grown, &answers))
     }
 
     async fn describe(&self, topics: Vec<String>, configs: bool) -> Result<BTreeMap<String, Live>, ApiError> {
@@ -154,11 +177,13 @@ impl Cluster {
         let outcome = self.look(wanted, configs).await;
         let mut state = self.lock();
         match outcome {
-            Ok((identity, seen)) => {
-                // Back again, or another cluster under the same name: everybody should look.
+            Ok(Looked { id, seen, auto_create }) => {
+                // Back again, or another cluster under the same name, or other brokers: everybody should look.
                 let everybody = state.error.take().is_some()
-                    || state.identity.as_ref().is_some_and(|i| i.0 != identity.0);
-                state.identity = Some(identity);
+                    || state.id.as_ref().is_some_and(|known| *known != id)
+                    || state.auto_create.unwrap_or(false) != auto_create.unwrap_or(false);
+                state.id = Some(id);
+                state.auto_create = auto_create;
                 let mut changed = BTreeSet::new();
                 for (name, mut live) in seen {
                     let before = state.topics.get(&name);
@@ -190,14 +215,35 @@ impl Cluster {
         }
     }
 
-    async fn look(
-        &self,
-        wanted: Vec<String>,
-        configs: bool,
-    ) -> Result<((String, usize), BTreeMap<String, Live>), ApiError> {
+    async fn look(&self, wanted: Vec<String>, configs: bool) -> Result<Looked, ApiError> {
         let cluster = self.admin.describe_cluster().await?;
         let seen = if wanted.is_empty() { BTreeMap::new() } else { self.describe(wanted, configs).await? };
-        Ok(((cluster.id, cluster.brokers), seen))
+        let auto_create = self.look_at_broker(&cluster.brokers).await;
+        Ok(Looked { id: cluster.id, seen, auto_create })
+    }
+
+    /// Whether brokers make topics by themselves, as one of them says once in a while. It takes a right (DescribeConfigs
+    /// on the cluster) that nothing else needs, so a refusal only leaves it unknown.
+    async fn look_at_broker(&self, brokers: &[i32]) -> Option<bool> {
+        let known = {
+            let mut state = self.lock();
+            let recent = state.asked_broker.is_some_and(|at| at.elapsed() < BROKER_EVERY);
+            if recent {
+                return state.auto_create;
+            }
+            state.asked_broker = Some(Instant::now());
+            state.auto_create
+        };
+        match self.admin.describe_broker(*brokers.first()?).await {
+            Ok(settings) => {
+                let setting = settings.into_iter().find(|entry| entry.key == "auto.create.topics.enable")?;
+                Some(setting.value? == "true")
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a broker's settings cannot be read");
+                known
+            }
+        }
     }
 
     /// Why the cluster could not be reached in the last round.
@@ -206,11 +252,31 @@ impl Cluster {
     }
 }
 
+/// What a round found.
+struct Looked {
+    id: String,
+    seen: BTreeMap<String, Live>,
+    auto_create: Option<bool>,
+}
+
 impl State {
     fn drop_unwanted(&mut self) {
         let wanted: BTreeSet<&String> = self.wanted.values().flatten().collect();
         self.topics.retain(|topic, _| wanted.contains(topic));
     }
+}
+
+fn known_by_all(grown: &BTreeMap<String, i32>, answers: &[PerTopic<TopicDescription>]) -> BTreeSet<String> {
+    let shows = |answer: &PerTopic<TopicDescription>, topic: &str, partitions: i32| {
+        answer.iter().any(|(name, seen)| {
+            let seen = seen.as_ref().ok().filter(|_| name == topic).map(|seen| live_topic(seen, None));
+            seen.is_some_and(|seen| seen.led && seen.partitions >= partitions)
+        })
+    };
+    let known = |(topic, partitions): &(&String, &i32)| {
+        !answers.is_empty() && answers.iter().all(|answer| shows(answer, topic, **partitions))
+    };
+    grown.iter().filter(known).map(|(topic, _)| topic.clone()).collect()
 }
 
 /// A round without configuration says nothing new of it, unless the topic is another one now.
@@ -253,5 +319,28 @@ fn live_topic(
         settling: topic.partitions.iter().any(|p| p.in_sync < p.replicas),
         led: topic.partitions.iter().all(|p| p.has_leader),
         config: config.unwrap_or_else(|| Ok(BTreeMap::new())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::admin::PartitionDescription;
+
+    /// Partitions first, seen by all brokers, then the workers.
+    #[test]
+    fn growth_is_known_when_the_last_broker_knows_it() {
+        let answer = |partitions: usize, has_leader: bool| -> PerTopic<TopicDescription> {
+            let partition = PartitionDescription { replicas: 1, in_sync: 1, has_leader };
+            let topic = TopicDescription { id: "id".to_owned(), partitions: vec![partition; partitions] };
+            vec![("t".to_owned(), Ok(topic)), ("other".to_owned(), Err(ApiError::unseen("other")))]
+        };
+        let grown = BTreeMap::from([("t".to_owned(), 3), ("other".to_owned(), 1)]);
+        let t = BTreeSet::from(["t".to_owned()]);
+        assert_eq!(known_by_all(&grown, &[answer(3, true), answer(4, true)]), t);
+        for late in [answer(2, true), answer(3, false), Vec::new()] {
+            assert_eq!(known_by_all(&grown, &[answer(3, true), late]), BTreeSet::new());
+        }
+        assert_eq!(known_by_all(&grown, &[]), BTreeSet::new(), "nobody answered");
     }
 }

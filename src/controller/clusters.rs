@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Secret as KubeSecret;
 use kube::{Api, Client};
 use tokio::task::AbortHandle;
 
-use super::{cluster::Cluster, ownership::SetKey, queue::Queue};
+use super::{cluster::Cluster, lease::Leadership, ownership::SetKey, queue::Queue};
 use crate::{
     api::{KafkaConnection, SecretKeyRef},
     kafka::{
@@ -61,15 +61,31 @@ struct Inner {
     bound: BTreeMap<SetKey, [u8; 32]>,
 }
 
+/// How Kafka is asked.
+pub(crate) struct Calls {
+    /// The longest that one call may take.
+    pub(crate) timeout: Duration,
+    /// No call outlives what is left of it.
+    pub(crate) leadership: Leadership,
+    pub(crate) observer: Observer,
+}
+
+impl Calls {
+    fn admin(&self, settings: &KafkaSettings) -> Result<Admin, ApiError> {
+        let leadership = self.leadership.clone();
+        let admin = Admin::new(settings, self.timeout, Arc::clone(&self.observer))?;
+        Ok(admin.within(Arc::new(move || leadership.undisputed())))
+    }
+}
+
 /// All clusters that are in use.
 pub(crate) struct Clusters {
     client: Client,
     own: KafkaSettings,
     /// Namespaces whose sets may use the controller's own connection; empty for all.
     own_namespaces: Vec<String>,
-    timeout: Duration,
+    calls: Calls,
     poll_every: Duration,
-    observer: Observer,
     queue: Arc<Queue>,
     inner: Mutex<Inner>,
 }
@@ -85,12 +101,11 @@ impl Clusters {
         client: Client,
         own: KafkaSettings,
         own_namespaces: Vec<String>,
-        timeout: Duration,
+        calls: Calls,
         poll_every: Duration,
-        observer: Observer,
         queue: Arc<Queue>,
     ) -> Self {
-        Self { client, own, own_namespaces, timeout, poll_every, observer, queue, inner: Mutex::default() }
+        Self { client, own, own_namespaces, calls, poll_every, queue, inner: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -129,7 +144,7 @@ impl Clusters {
         inner: &mut Inner,
         fingerprint: [u8; 32],
     ) -> Result<Arc<Cluster>, ConnectionError> {
-        let cluster = Cluster::new(Admin::new(settings, self.timeout, Arc::clone(&self.observer))?);
+        let cluster = Cluster::new(self.calls.admin(settings)?);
         let (polled, queue, every) = (Arc::clone(&cluster), Arc::clone(&self.queue), self.poll_every);
         let poller = tokio::spawn(async move {
             polled.poll(every, |concerned| concerned.iter().for_each(|key| queue.push(key))).await;

@@ -72,7 +72,13 @@ pub(crate) struct Memo {
     pub(crate) series: SetSeries,
     /// When Kafka was last asked for a change: what was seen before is too old to plan on.
     pub(crate) last_deed: Option<Instant>,
+    /// Topics that were grown and to how many partitions, until every broker knows of it.
+    pub(crate) grown: BTreeMap<String, i32>,
     pub(crate) fights: Fights,
+    /// Which object's deletion was first seen, and when.
+    pub(crate) deleting: Option<(String, Instant)>,
+    /// That brokers make topics by themselves has been said.
+    pub(crate) said_auto_create: bool,
 }
 
 /// Shared by all reconciles of one leadership.
@@ -81,13 +87,15 @@ pub(crate) struct Context {
     pub(crate) sets: Sets,
     pub(crate) targets: Targets,
     pub(crate) clusters: Arc<Clusters>,
-    pub(crate) recorder: Recorder,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) metrics: Metrics,
     pub(crate) leadership: Leadership,
     /// When this leadership began.
     pub(crate) started: Instant,
     /// The field manager of `/scale` writes.
     pub(crate) scale_manager: String,
+    /// Between two looks at a Kafka cluster, and at the Secrets of a set.
+    pub(crate) poll_every: std::time::Duration,
     /// How long the deletion of a set may wait for its topics.
     pub(crate) finalizer_deadline: std::time::Duration,
     pub(crate) memos: Mutex<BTreeMap<SetKey, Memo>>,

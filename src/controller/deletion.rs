@@ -5,7 +5,6 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use k8s_openapi::jiff::SignedDuration;
 use kube::{
     Api,
     api::{Patch, PatchParams},
@@ -37,16 +36,20 @@ pub(crate) async fn arrange_finalizer(
     let Ok(set) = &entry.object else { return Err(ReconcileError::Stale) };
     let wanted = set.spec.deletion_policy.deletes();
     // A set that only observes is written nowhere.
-    if set.spec.management_policy != ManagementPolicy::Managed || has_finalizer(set) == wanted {
+    if set.spec.management_policy != ManagementPolicy::Managed || has_finalizer(entry) == wanted {
         return Ok(Arc::clone(entry));
     }
-    let others = set.metadata.finalizers.iter().flatten().filter(|f| *f != FINALIZER).cloned();
-    let finalizers: Vec<String> = others.chain(wanted.then(|| FINALIZER.to_owned())).collect();
+    let finalizers: Vec<String> =
+        others_finalizers(entry).chain(wanted.then(|| FINALIZER.to_owned())).collect();
     write_finalizers(ctx, entry, &finalizers).await?.ok_or(ReconcileError::Stale)
 }
 
-fn has_finalizer(set: &ChatTopicSet) -> bool {
-    set.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER)
+fn has_finalizer(entry: &SetEntry) -> bool {
+    entry.finalizers.iter().any(|f| f == FINALIZER)
+}
+
+fn others_finalizers(entry: &SetEntry) -> impl Iterator<Item = String> {
+    entry.finalizers.iter().filter(|f| *f != FINALIZER).cloned()
 }
 
 /// Writes the list on the very version that was read; none when the object is gone by it.
@@ -85,15 +88,19 @@ pub(crate) async fn delete(
     entry: &Arc<SetEntry>,
     set: &ChatTopicSet,
 ) -> Result<Ended, ReconcileError> {
-    if !has_finalizer(set) {
+    if !has_finalizer(entry) {
         return Ok(Ended::Done(None));
     }
+    let late = overdue(ctx, entry);
     let protected =
         set.spec.management_policy != ManagementPolicy::Managed || !set.spec.deletion_policy.deletes();
     let outcome = if protected {
         Outcome::Done { kept: Vec::new() }
     } else if ctx.sets.complete() {
         delete_topics(ctx, entry, set).await?
+    } else if late {
+        let message = "not all watched namespaces can be listed, so nobody knows who else names them";
+        Outcome::Again(Trouble { reason: Reason::Progressing, message: message.to_owned() })
     } else {
         return Ok(Ended::Waiting);
     };
@@ -103,7 +110,7 @@ pub(crate) async fn delete(
                 ctx.recorder.send(&entry.key, &entry.uid, EventReason::Refused, &kept.join("; ")).await;
             }
         }
-        Outcome::Again(trouble) if !overdue(ctx, set) => {
+        Outcome::Again(trouble) if !late => {
             let ended = if trouble.reason == Reason::Progressing { Ended::Waiting } else { Ended::Failed };
             report(ctx, entry, set, trouble).await?;
             return Ok(ended);
@@ -127,18 +134,39 @@ pub(crate) async fn delete(
 }
 
 async fn release(ctx: &Context, entry: &Arc<SetEntry>) -> Result<Ended, ReconcileError> {
-    let Ok(set) = &entry.object else { return Err(ReconcileError::Stale) };
-    let others: Vec<String> =
-        set.metadata.finalizers.iter().flatten().filter(|f| *f != FINALIZER).cloned().collect();
+    let others: Vec<String> = others_finalizers(entry).collect();
     write_finalizers(ctx, entry, &others).await?;
     Ok(Ended::Done(None))
 }
 
-/// Whether the deletion has taken longer than it may.
-fn overdue(ctx: &Context, set: &ChatTopicSet) -> bool {
-    let deadline = SignedDuration::try_from(ctx.finalizer_deadline).unwrap_or(SignedDuration::MAX);
-    let asked = set.metadata.deletion_timestamp.as_ref().map(|time| time.0);
-    asked.is_some_and(|asked| ctx.now().duration_since(asked) > deadline)
+/// A set that is being deleted and cannot be read: nobody can say which topics are its own, so they stay, and it goes
+/// after the deadline (until then a newer controller, which can read it, may take over).
+pub(crate) async fn delete_unreadable(
+    ctx: &Context,
+    entry: &Arc<SetEntry>,
+    why: &str,
+) -> Result<Ended, ReconcileError> {
+    if !has_finalizer(entry) {
+        return Ok(Ended::Done(None));
+    }
+    if !overdue(ctx, entry) {
+        return Ok(Ended::Waiting);
+    }
+    let note = format!("deleted without its topics: it cannot be read as a ChatTopicSet: {why}");
+    ctx.recorder.send(&entry.key, &entry.uid, EventReason::Refused, &note).await;
+    release(ctx, entry).await
+}
+
+/// Whether the deletion has taken longer than it may. Counted on our own clock from when this leader first saw it, so
+/// that a deletion asked for while no controller ran gets its whole time.
+fn overdue(ctx: &Context, entry: &SetEntry) -> bool {
+    let now = Instant::now();
+    let mut since = now;
+    ctx.remember(&entry.key, |memo| match &memo.deleting {
+        Some((uid, seen)) if *uid == entry.uid => since = *seen,
+        _ => memo.deleting = Some((entry.uid.clone(), now)),
+    });
+    now.duration_since(since) > ctx.finalizer_deadline
 }
 
 async fn report(
@@ -154,6 +182,7 @@ async fn report(
         released: topics.released,
         workers: Vec::new(),
         trouble: topics.trouble,
+        auto_create: false,
     };
     let status = status::build(set, findings, ctx.now());
     ctx.write_status(entry, set.status.as_ref(), &status).await
@@ -175,8 +204,8 @@ async fn delete_topics(
         Ok(cluster) => cluster,
         Err(trouble) => return Ok(Outcome::Again(trouble?)),
     };
-    let id = match cluster.identity().await {
-        Ok((id, _)) => id,
+    let id = match cluster.id().await {
+        Ok(id) => id,
         Err(error) => return Ok(Outcome::Again(super::reconcile::unreachable(&error))),
     };
     if &id != cluster_id {
@@ -221,7 +250,10 @@ async fn delete_topics(
                         Ok(()) => deleted.push(name),
                         Err(error) if error.is_unknown_topic() => {}
                         Err(error) => {
-                            unauthorized |= error.is_authorization();
+                            // Also where nobody may (delete.topic.enable=false), which has two answers.
+                            unauthorized |= error.is_authorization()
+                                || error.is_deletion_disabled()
+                                || error.is_invalid_request();
                             unclear.push(format!("Deleting {name} failed: {error}"));
                         }
                     }

@@ -78,6 +78,14 @@ struct Series {
     last: Timestamp,
 }
 
+/// What an event is about.
+struct About<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    key: &'a SetKey,
+    uid: Option<String>,
+}
+
 /// Sends events and remembers what it has sent lately.
 pub(crate) struct Recorder {
     client: Client,
@@ -98,23 +106,39 @@ impl Recorder {
 
     /// Sends an event about a set. An event that cannot be sent is logged and forgotten: nothing depends on it.
     pub(crate) async fn send(&self, set: &SetKey, uid: &str, reason: EventReason, note: &str) {
+        let about = About {
+            api_version: "parley.dev/v1alpha1",
+            kind: "ChatTopicSet",
+            key: set,
+            uid: Some(uid.to_owned()),
+        };
+        self.tell(&about, reason, note).await;
+    }
+
+    /// The same about the lease, for what concerns no set.
+    pub(crate) async fn send_about_lease(&self, lease: &SetKey, reason: EventReason, note: &str) {
+        let about = About { api_version: "coordination.k8s.io/v1", kind: "Lease", key: lease, uid: None };
+        self.tell(&about, reason, note).await;
+    }
+
+    async fn tell(&self, about: &About<'_>, reason: EventReason, note: &str) {
         let note = bounded_note(note);
-        tracing::info!(set = %set, reason = reason.as_str(), "{note}");
-        if let Err(error) = self.try_send(set, uid, reason, note).await {
-            tracing::debug!(set = %set, %error, "an event could not be sent");
+        let kind = about.kind;
+        tracing::info!(kind, name = %about.key, reason = reason.as_str(), "{note}");
+        if let Err(error) = self.try_send(about, reason, note).await {
+            tracing::debug!(kind, name = %about.key, %error, "an event could not be sent");
         }
     }
 
     async fn try_send(
         &self,
-        set: &SetKey,
-        uid: &str,
+        about: &About<'_>,
         reason: EventReason,
         note: String,
     ) -> Result<(), kube::Error> {
         let now = Timestamp::now();
-        let api: Api<Event> = Api::namespaced(self.client.clone(), &set.namespace);
-        let key = SeriesKey { uid: uid.to_owned(), reason, note };
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &about.key.namespace);
+        let key = SeriesKey { uid: about.uid.clone().unwrap_or_else(|| about.key.to_string()), reason, note };
         let known = self.series.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         let series = match known.filter(|series| now.duration_since(series.last) < SERIES) {
             Some(series) => {
@@ -124,7 +148,7 @@ impl Recorder {
                 series
             }
             None => {
-                let event = self.event(set, &key, now);
+                let event = self.event(about, &key, now);
                 let name = event.metadata.name.clone().unwrap_or_default();
                 api.create(&PostParams::default(), &event).await?;
                 Series { event: name, count: 1, last: now }
@@ -141,11 +165,12 @@ impl Recorder {
         Ok(())
     }
 
-    fn event(&self, set: &SetKey, key: &SeriesKey, now: Timestamp) -> Event {
+    fn event(&self, about: &About<'_>, key: &SeriesKey, now: Timestamp) -> Event {
+        let SetKey { namespace, name } = about.key;
         Event {
             metadata: ObjectMeta {
-                name: Some(format!("{}.{:x}", set.name, now.as_nanosecond())),
-                namespace: Some(set.namespace.clone()),
+                name: Some(format!("{name}.{:x}", now.as_nanosecond())),
+                namespace: Some(namespace.clone()),
                 ..ObjectMeta::default()
             },
             event_time: Some(MicroTime(now)),
@@ -156,11 +181,11 @@ impl Recorder {
             type_: Some(key.reason.kind().to_owned()),
             note: Some(key.note.clone()),
             regarding: Some(ObjectReference {
-                api_version: Some("parley.dev/v1alpha1".to_owned()),
-                kind: Some("ChatTopicSet".to_owned()),
-                namespace: Some(set.namespace.clone()),
-                name: Some(set.name.clone()),
-                uid: Some(key.uid.clone()),
+                api_version: Some(about.api_version.to_owned()),
+                kind: Some(about.kind.to_owned()),
+                namespace: Some(namespace.clone()),
+                name: Some(name.clone()),
+                uid: about.uid.clone(),
                 ..ObjectReference::default()
             }),
             ..Event::default()

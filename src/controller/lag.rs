@@ -5,8 +5,14 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 pub(crate) use super::scaling::lag::Look;
-use super::scaling::lag::{LagDecision, LagMemory, PartitionLag};
-use crate::kafka::admin::{Admin, ApiError, GroupState, OffsetSpec, Offsets};
+use super::scaling::{
+    Pool,
+    lag::{LagDecision, LagMemory, PartitionLag},
+};
+use crate::{
+    api::Scaling,
+    kafka::admin::{Admin, ApiError, GroupState, OffsetSpec, Offsets},
+};
 
 /// How often a pool of mode Lag is looked at.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -19,7 +25,34 @@ pub(crate) const FRESH: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PoolMemory {
     pub(crate) lag: LagMemory,
-    pub(crate) last: Option<(Instant, LagDecision)>,
+    /// For which rule `lag` was filled: what was right under another one is no reason to scale down under this.
+    pub(crate) scaling: Option<Scaling>,
+    pub(crate) last: Option<Decided>,
+}
+
+/// A decision, and what it rests on: for another pool it is not one.
+#[derive(Clone, Debug)]
+pub(crate) struct Decided {
+    pub(crate) at: Instant,
+    pub(crate) pool: Pool,
+    pub(crate) decision: LagDecision,
+}
+
+impl PoolMemory {
+    /// Begins anew where the rule is another one than before; what one worker can do stays known.
+    pub(crate) fn under(&mut self, scaling: &Scaling) {
+        if self.scaling.as_ref() != Some(scaling) {
+            self.lag.interrupted();
+            self.last = None;
+            self.scaling = Some(scaling.clone());
+        }
+    }
+
+    /// The last decision, when it is not older than that and was made for this pool.
+    pub(crate) fn recent(&self, within: Duration, pool: &Pool) -> Option<&LagDecision> {
+        let last = self.last.as_ref().filter(|last| last.pool == *pool && last.at.elapsed() < within)?;
+        Some(&last.decision)
+    }
 }
 
 /// One look at a group and the given partitions; anything that is missing makes the whole look fail.
@@ -62,4 +95,29 @@ async fn try_look(admin: &Admin, group: &str, partitions: &[(String, i32)]) -> R
 
 fn offsets(offsets: Offsets) -> Result<BTreeMap<(String, i32), Option<i64>>, ApiError> {
     offsets.into_iter().map(|(topic, partition, offset)| Ok(((topic, partition), offset?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{api::ScalingMode, controller::scaling::Decision};
+
+    /// Regression: a pool that went from PartitionCount to Lag was set to the count that it had had when the lag was last
+    /// looked at for the metric.
+    #[test]
+    fn a_decision_is_for_the_pool_and_the_rule_that_it_was_made_for() {
+        let pool = |current| Pool { partitions: Some(4), current: Some(current), ready: 0 };
+        let counted = Scaling::default();
+        let lag = Scaling { mode: ScalingMode::Lag, ..Scaling::default() };
+        let mut memory = PoolMemory::default();
+        memory.under(&lag);
+        let decision = LagDecision { decision: Decision::Want(1), stuck: Vec::new(), lag: Some(0) };
+        memory.last = Some(Decided { at: Instant::now(), pool: pool(1), decision });
+        assert!(memory.recent(FRESH, &pool(1)).is_some());
+        assert!(memory.recent(FRESH, &pool(4)).is_none(), "somebody changed the count meanwhile");
+        memory.under(&lag);
+        assert!(memory.recent(FRESH, &pool(1)).is_some());
+        memory.under(&counted);
+        assert!(memory.recent(FRESH, &pool(1)).is_none());
+    }
 }

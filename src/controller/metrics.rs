@@ -91,6 +91,19 @@ impl Metrics {
         now
     }
 
+    /// Takes away all that only a leader knows: a process that stands by must not go on telling what once was.
+    pub(crate) fn stand_by(&self) {
+        self.leader.set(0);
+        self.malformed_sets.set(0);
+        self.objects_in_backoff.set(0);
+        self.topicset_condition.reset();
+        self.topic_partitions.reset();
+        self.topic_ready.reset();
+        self.topic_drift_total.reset();
+        self.worker_replicas.reset();
+        self.worker_lag.reset();
+    }
+
     /// Takes away the series of `before` that are not in `now`; with an empty `now` also those of the set itself.
     pub(crate) fn forget(&self, key: &SetKey, before: &SetSeries, now: &SetSeries) {
         let (ns, set) = (key.namespace.as_str(), key.name.as_str());

@@ -9,6 +9,7 @@
 //! Only the holder of the lease works. Status is memory, never truth: what must not be forgotten is written there before
 //! Kafka is asked, and what is forgotten makes the controller leave things alone.
 
+mod announce;
 mod apply;
 mod args;
 mod cluster;

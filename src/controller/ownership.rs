@@ -73,7 +73,10 @@ pub(crate) fn target_owner(mine: &Claim, others: &[&Claim], target: &ScaleTarget
         other.group() == target.group() && other.kind == target.kind && other.name == target.name
     };
     let rival = others.iter().filter(|other| {
-        other.key.namespace == mine.key.namespace && other.targets.iter().any(same) && other.before(mine)
+        !other.observes
+            && other.key.namespace == mine.key.namespace
+            && other.targets.iter().any(same)
+            && other.before(mine)
     });
     oldest(rival)
 }
@@ -162,6 +165,8 @@ mod tests {
         };
         let (old, new) = (with("old", 1), with("new", 2));
         assert_eq!(target_owner(&new, &[&old], &target("apps/v1beta1")), Owner::Other("ns/old".to_owned()));
+        let watching = Claim { observes: true, ..old.clone() };
+        assert_eq!(target_owner(&new, &[&watching], &target("apps/v1")), Owner::Me, "looking takes nothing");
         let mut elsewhere = old.clone();
         elsewhere.key.namespace = "other".to_owned();
         assert_eq!(target_owner(&new, &[&elsewhere], &target("apps/v1")), Owner::Me);

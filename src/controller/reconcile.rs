@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    announce::{self, Refused},
     cluster::Cluster,
     clusters::ConnectionError,
     context::{Context, ReconcileError},
@@ -22,8 +23,6 @@ use crate::{
 
 /// A set that nothing reminds of is looked at this often all the same.
 const RESYNC: Duration = Duration::from_secs(600);
-/// A set whose credentials come from Secrets is looked at this often, so that a rotated one is noticed.
-const RESYNC_SECRETS: Duration = Duration::from_secs(60);
 
 /// Reconciles one set and says when to look at it again.
 pub(crate) async fn reconcile(ctx: &Context, key: &SetKey) -> Ended {
@@ -62,6 +61,9 @@ async fn round(ctx: &Context, key: &SetKey) -> Result<(Ended, bool), ReconcileEr
     };
     let set = match &entry.object {
         Ok(set) => set,
+        Err(why) if entry.deleting => {
+            return Ok((deletion::delete_unreadable(ctx, &entry, why).await?, true));
+        }
         Err(why) => {
             let note =
                 format!("cannot be read as a ChatTopicSet and is left alone; its topics stay claimed: {why}");
@@ -150,7 +152,7 @@ async fn cluster_id(cluster: &Cluster, set: &ChatTopicSet) -> Result<String, Fai
     if let Some(error) = cluster.error() {
         return Err(Failed::Trouble(unreachable(&error)));
     }
-    let (id, _) = cluster.identity().await.map_err(ReconcileError::from)?;
+    let id = cluster.id().await.map_err(ReconcileError::from)?;
     let demanded = set.spec.kafka.as_ref().and_then(|k| k.required_cluster_id());
     let status = set.status.as_ref();
     let remembered =
@@ -184,15 +186,21 @@ async fn finish(
     let desired: Vec<(String, Option<i32>)> =
         topics.desired.iter().map(|topic| (topic.name.clone(), topic.partitions)).collect();
     let drifted = topics.drifted;
+    let trouble = topics.trouble.clone();
+    let refused = Refused::of(&topics.reports, &workers.reports);
     let findings = Findings {
         cluster_id: topics.cluster_id,
         topics: topics.reports,
         released: topics.released,
         workers: workers.reports,
         trouble: topics.trouble,
+        auto_create: topics.auto_create,
     };
     let status = status::build(set, findings, ctx.now());
-    topics::announce_refusals(ctx, &entry, set.status.as_ref(), &status).await;
+    announce::refusals(ctx, &entry, trouble.as_ref(), &refused, &status).await;
+    if topics.auto_create {
+        announce::auto_create(ctx, &entry).await;
+    }
     let after = ctx.write_status(&entry, set.status.as_ref(), &status).await?;
 
     let series = ctx.metrics.export(&entry.key, &status, &desired, &ctx.memo(&entry.key).series);
@@ -202,7 +210,8 @@ async fn finish(
         ctx.metrics.topic_drift_total.with_label_values(&labels).inc_by(u64::try_from(drifted).unwrap_or(0));
     }
     let resync = if set.spec.kafka.as_ref().is_some_and(|k| k.tls.is_some() || k.sasl.is_some()) {
-        RESYNC_SECRETS
+        // So that a rotated Secret is noticed.
+        ctx.poll_every
     } else {
         RESYNC
     };

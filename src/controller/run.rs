@@ -12,11 +12,12 @@ use tokio::task::JoinSet;
 
 use super::{
     RunArgs,
-    clusters::Clusters,
+    clusters::{Calls, Clusters},
     context::{Context, set_resource},
-    events::Recorder,
+    events::{EventReason, Recorder},
     lease::{Candidate, Leadership, LeaseSettings},
     metrics::Metrics,
+    ownership::SetKey,
     queue::Queue,
     reconcile::reconcile,
     sets::Sets,
@@ -45,6 +46,7 @@ struct Setup {
     own_namespaces: Vec<String>,
     scale_manager: String,
     instance: String,
+    recorder: Arc<Recorder>,
     metrics: Metrics,
     kafka_health: Dependency,
 }
@@ -105,15 +107,12 @@ async fn run_with(
         kafka,
         own_namespaces,
         scale_manager,
+        recorder: Arc::new(Recorder::new(client, instance.clone())),
         instance,
         metrics,
     };
-    let probe = tokio::spawn(probe(
-        client.clone(),
-        setup.args.watch_namespaces.first().cloned(),
-        kube_health,
-        crd_health,
-    ));
+    let lease = SetKey { namespace: settings.namespace.clone(), name: settings.name.clone() };
+    let probe = tokio::spawn(probe(setup.clone(), lease, kube_health, crd_health));
     let outcome = lead_again_and_again(&setup, settings, &process).await;
     probe.abort();
     outcome
@@ -145,7 +144,7 @@ async fn lead_again_and_again(setup: &Setup, settings: LeaseSettings, process: &
                 "the work of a lost leadership does not end; exiting so that it cannot go on",
             ));
         }
-        setup.metrics.leader.set(0);
+        setup.metrics.stand_by();
         match ended {
             Why::Lost => tracing::warn!("the lease is lost; standing by"),
             Why::Asked | Why::Broken => {
@@ -180,21 +179,26 @@ async fn lead(setup: Setup, leadership: Leadership) {
         setup.client.clone(),
         setup.kafka.clone(),
         setup.own_namespaces.clone(),
-        setup.args.admin_timeout(),
+        Calls {
+            timeout: setup.args.admin_timeout(),
+            leadership: leadership.clone(),
+            observer: observer(&setup.metrics),
+        },
         Duration::from_secs(setup.args.poll_seconds),
-        observer(&setup.metrics),
         Arc::clone(&queue),
     ));
+    let own_leadership = leadership.clone();
     let context = Arc::new(Context {
         client: setup.client.clone(),
         sets: sets.clone(),
         targets: targets.clone(),
         clusters: Arc::clone(&clusters),
-        recorder: Recorder::new(setup.client.clone(), setup.instance.clone()),
+        recorder: Arc::clone(&setup.recorder),
         metrics: setup.metrics.clone(),
         leadership,
         started: tokio::time::Instant::now(),
         scale_manager: setup.scale_manager.clone(),
+        poll_every: Duration::from_secs(setup.args.poll_seconds),
         finalizer_deadline: Duration::from_secs(setup.args.finalizer_deadline_seconds),
         memos: std::sync::Mutex::default(),
         pools: std::sync::Mutex::default(),
@@ -239,7 +243,7 @@ async fn lead(setup: Setup, leadership: Leadership) {
             }
         });
     }
-    tasks.spawn(watch_own_kafka(clusters, setup.kafka_health.clone()));
+    tasks.spawn(watch_own_kafka(clusters, own_leadership, setup.kafka_health.clone()));
     if let Some(Err(error)) = tasks.join_next().await {
         tracing::error!(%error, "a part of the controller broke; starting over");
     }
@@ -280,36 +284,49 @@ async fn kinds(setup: &Setup) -> Vec<ApiResource> {
 }
 
 /// Says in readiness whether the controller's own Kafka answers.
-async fn watch_own_kafka(clusters: Arc<Clusters>, health: Dependency) {
+async fn watch_own_kafka(clusters: Arc<Clusters>, leadership: Leadership, health: Dependency) {
     loop {
-        match clusters.own() {
-            Ok(cluster) => match (cluster.error(), cluster.identity().await) {
-                (None, Ok(_)) => health.ready(),
-                (Some(error), _) | (None, Err(error)) => health.unready(error.message),
+        let outcome = match clusters.own() {
+            Ok(cluster) => match (cluster.error(), cluster.id().await) {
+                (None, Ok(_)) => Ok(()),
+                (Some(error), _) | (None, Err(error)) => Err(error.message),
             },
-            Err(error) => health.unready(error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match outcome {
+            Ok(()) => health.ready(),
+            // A client that is cut off because the lease is lost says nothing about Kafka.
+            Err(why) if leadership.holds() => health.unready(why),
+            Err(_) => {}
         }
         tokio::time::sleep(PROBE).await;
     }
 }
 
 /// Says in readiness whether the API server answers and knows the resource.
-async fn probe(client: Client, namespace: Option<String>, kube: Dependency, crd: Dependency) {
-    let api: Api<DynamicObject> = match &namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &set_resource()),
-        None => Api::all_with(client.clone(), &set_resource()),
+async fn probe(setup: Setup, lease: SetKey, kube: Dependency, crd: Dependency) {
+    const MISSING: &str =
+        "the API server does not know ChatTopicSets: install the chart's CRD (crds.enabled)";
+    let api: Api<DynamicObject> = match setup.args.watch_namespaces.first() {
+        Some(namespace) => Api::namespaced_with(setup.client.clone(), namespace, &set_resource()),
+        None => Api::all_with(setup.client.clone(), &set_resource()),
     };
+    let mut told = false;
     loop {
         match tokio::time::timeout(PROBE, api.list_metadata(&ListParams::default().limit(1))).await {
             Ok(Ok(_)) => {
                 kube.ready();
                 crd.ready();
+                told = false;
             }
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
                 kube.ready();
-                crd.unready(
-                    "the API server does not know ChatTopicSets: install the chart's CRD (crds.enabled)",
-                );
+                crd.unready(MISSING);
+                // Once, and by one of the replicas.
+                if !told && setup.metrics.leader.get() == 1 {
+                    setup.recorder.send_about_lease(&lease, EventReason::Refused, MISSING).await;
+                    told = true;
+                }
             }
             Ok(Err(kube::Error::Api(status))) => {
                 kube.ready();

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     api::{ObjectMeta, Patch, PatchParams},
     core::{ApiResource, DynamicObject},
 };
@@ -17,6 +17,9 @@ pub(crate) enum ScaleError {
     /// The target is gone.
     #[error("not found")]
     NotFound,
+    /// The target has changed since it was read.
+    #[error("changed meanwhile")]
+    Changed,
     /// Another process leads now.
     #[error("no longer the leader")]
     NotLeading,
@@ -60,6 +63,37 @@ pub(crate) async fn apply(
             Err(ScaleError::Contended(status.message.clone()))
         }
         Err(kube::Error::Api(status)) if status.code == 404 => Err(ScaleError::NotFound),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether the API server cannot apply at all here: for the `/scale` of custom resources it ends with an internal error,
+/// for it takes the Scale for a version of the resource (Kubernetes 1.34).
+pub(crate) fn cannot_apply(error: &ScaleError) -> bool {
+    matches!(error, ScaleError::Api(kube::Error::Api(status))
+        if status.code == 500 && status.message.contains("invalid group/version: autoscaling/"))
+}
+
+/// Where the count cannot be applied: writes it on the very version of the target that was read, so that nobody can have
+/// become its owner since. The entry in `managedFields` bears our name all the same.
+pub(crate) async fn update(
+    client: &Client,
+    resource: &ApiResource,
+    read: &DynamicObject,
+    replicas: i32,
+    manager: &str,
+) -> Result<(), ScaleError> {
+    let (namespace, name) = (read.namespace().unwrap_or_default(), read.name_any());
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, resource);
+    let scale = json!({
+        "metadata": {"resourceVersion": read.metadata.resource_version},
+        "spec": {"replicas": replicas},
+    });
+    let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
+    match api.patch_subresource("scale", &name, &params, &Patch::Merge(&scale)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Err(ScaleError::NotFound),
+        Err(kube::Error::Api(status)) if status.code == 409 => Err(ScaleError::Changed),
         Err(error) => Err(error.into()),
     }
 }

@@ -20,6 +20,10 @@ pub(crate) struct SetEntry {
     /// The set, or why it cannot be read as one.
     pub(crate) object: Result<ChatTopicSet, String>,
     pub(crate) uid: String,
+    /// Whether its deletion has been asked for.
+    pub(crate) deleting: bool,
+    /// Known of a set that cannot be read, too: it must not hold its namespace for ever.
+    pub(crate) finalizers: Vec<String>,
 }
 
 impl SetEntry {
@@ -41,6 +45,7 @@ impl SetEntry {
             targets: BTreeSet::new(),
         };
         let metadata = object.metadata.clone();
+        let finalizers = metadata.finalizers.clone().unwrap_or_default();
         let read = if deleting { BTreeSet::new() } else { lenient_topics(&object.data) };
         let object = parse(object.data).map(|mut set| {
             set.metadata = metadata;
@@ -51,7 +56,7 @@ impl SetEntry {
             claim.observes = set.spec.management_policy == ManagementPolicy::Observe;
             claim.targets = set.spec.workers.iter().map(|w| w.scale_target_ref.clone()).collect();
         }
-        Self { key, claim, resource_version, object, uid }
+        Self { key, claim, resource_version, object, uid, deleting, finalizers }
     }
 
     pub(crate) fn resource_version(&self) -> &str {

@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::api::{
     ChatTopicSet, ChatTopicSetStatus, ConditionType, ManagementPolicy, Reason, TopicStatus, Verdict,
-    WorkerStatus, conditions,
+    WorkerStatus, bounded_to, conditions,
 };
 
 /// What is to be said of one topic of the spec.
@@ -40,7 +40,17 @@ pub(crate) struct Findings {
     pub(crate) released: Vec<TopicStatus>,
     pub(crate) workers: Vec<WorkerReport>,
     pub(crate) trouble: Option<Trouble>,
+    /// The brokers make topics that somebody merely asks for.
+    pub(crate) auto_create: bool,
 }
+
+/// What is said of brokers that make topics by themselves.
+pub(crate) const AUTO_CREATE: &str = "the brokers make topics by themselves (auto.create.topics.enable is true): a \
+    deleted or misspelt topic comes back with their defaults; set it to false";
+
+/// The most that the messages of all topics hold together, in characters: with it a status of 500 topics stays under
+/// 256 KB, also when every one of them has something to say.
+const MESSAGES_MAX: usize = 64 * 1_024;
 
 /// Makes the status. Unchanged findings give the very status that the set has.
 pub(crate) fn build(set: &ChatTopicSet, findings: Findings, now: Timestamp) -> ChatTopicSetStatus {
@@ -56,6 +66,7 @@ pub(crate) fn build(set: &ChatTopicSet, findings: Findings, now: Timestamp) -> C
     let mut topics: Vec<TopicStatus> =
         findings.topics.iter().map(|t| t.status.clone()).chain(findings.released).collect();
     topics.sort_by(|a, b| a.name.cmp(&b.name));
+    bound_messages(&mut topics);
     ChatTopicSetStatus {
         observed_generation: generation,
         conditions: conditions(old.map_or(&[], |s| &s.conditions), &verdicts, generation, now),
@@ -65,6 +76,18 @@ pub(crate) fn build(set: &ChatTopicSet, findings: Findings, now: Timestamp) -> C
         workers_ready: Some(format!("{running}/{wanted}")),
         topics,
         workers: findings.workers.into_iter().map(|w| w.status).collect(),
+    }
+}
+
+/// Cuts the messages, all alike, when together they are too long.
+fn bound_messages(topics: &mut [TopicStatus]) {
+    let messages = || topics.iter().filter_map(|t| t.message.as_deref());
+    if messages().map(|m| m.chars().count()).sum::<usize>() <= MESSAGES_MAX {
+        return;
+    }
+    let each = MESSAGES_MAX / messages().count().max(1);
+    for message in topics.iter_mut().filter_map(|t| t.message.as_mut()) {
+        *message = bounded_to(message, each);
     }
 }
 
@@ -183,6 +206,9 @@ fn topics_verdict(findings: &Findings) -> (Option<bool>, Reason, String) {
                     topic.status.message.as_deref().unwrap_or("")
                 ),
             ),
+            None if findings.auto_create => {
+                (Some(true), Reason::Reconciled, format!("{total} topics as declared, but {AUTO_CREATE}"))
+            }
             None => (Some(true), Reason::Reconciled, format!("{total} topics as declared")),
         };
     };
@@ -200,9 +226,14 @@ fn workers_verdict(findings: &Findings) -> (Option<bool>, Reason, String) {
     let mut bad: Vec<&WorkerReport> = findings.workers.iter().filter(|w| !w.ready).collect();
     bad.sort_by_key(|w| gravity(w.reason));
     let Some(worst) = bad.first() else {
-        let message =
-            if total == 0 { "no workers declared".to_owned() } else { format!("{total} workers as wanted") };
-        return (Some(true), Reason::Reconciled, message);
+        if total == 0 {
+            return (Some(true), Reason::Reconciled, "no workers declared".to_owned());
+        }
+        // For instance how the next owner takes a count that was given up.
+        let notes = findings.workers.iter().filter(|w| w.status.message.is_some());
+        let message = std::iter::once(format!("{total} workers as wanted"))
+            .chain(notes.map(|w| described(&w.status.name, w.status.message.as_deref())));
+        return (Some(true), Reason::Reconciled, message.collect::<Vec<_>>().join("; "));
     };
     let words: Vec<String> =
         bad.iter().map(|w| described(&w.status.name, w.status.message.as_deref())).collect();
@@ -242,114 +273,4 @@ fn gravity(reason: Reason) -> u8 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::{ChatTopicSetSpec, TopicState};
-
-    fn topic(name: &str, state: TopicState, reason: Reason) -> TopicReport {
-        let message = (!state.is_ready()).then(|| "why".to_owned());
-        let status = TopicStatus {
-            name: name.to_owned(),
-            state,
-            message,
-            partitions: Some(2),
-            ..TopicStatus::default()
-        };
-        TopicReport { status, reason, drifted: false }
-    }
-
-    fn set() -> ChatTopicSet {
-        let mut set = ChatTopicSet::new("s", ChatTopicSetSpec::default());
-        set.metadata.generation = Some(7);
-        set
-    }
-
-    fn condition<'a>(status: &'a ChatTopicSetStatus, kind: &str) -> (&'a str, &'a str) {
-        let found = status.conditions.iter().find(|c| c.type_ == kind).unwrap();
-        assert_eq!(found.observed_generation, Some(7));
-        (found.status.as_str(), found.reason.as_str())
-    }
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    #[test]
-    fn all_six_conditions_and_the_columns() {
-        let findings = Findings {
-            topics: vec![
-                topic("a", TopicState::Ready, Reason::Reconciled),
-                topic("b", TopicState::Ready, Reason::Reconciled),
-            ],
-            ..Findings::default()
-        };
-        let status = build(&set(), findings, at(1));
-        let kinds: Vec<_> = status.conditions.iter().map(|c| c.type_.as_str()).collect();
-        assert_eq!(kinds, ConditionType::ALL.map(ConditionType::as_str));
-        assert_eq!(condition(&status, "Ready"), ("True", "Reconciled"));
-        assert_eq!(condition(&status, "Stalled"), ("False", "Reconciled"));
-        assert_eq!((status.topics_ready.as_deref(), status.partitions), (Some("2/2"), Some(4)));
-    }
-
-    #[test]
-    fn unchanged_findings_give_the_same_status() {
-        let findings = || Findings {
-            topics: vec![topic("a", TopicState::Invalid, Reason::InvalidConfig)],
-            ..Findings::default()
-        };
-        let mut set = set();
-        let first = build(&set, findings(), at(1));
-        set.status = Some(first.clone());
-        assert_eq!(build(&set, findings(), at(2)), first);
-    }
-
-    #[test]
-    fn the_gravest_reason_speaks() {
-        let findings = Findings {
-            topics: vec![
-                topic("a", TopicState::Creating, Reason::Progressing),
-                topic("b", TopicState::Conflict, Reason::OwnershipConflict),
-            ],
-            ..Findings::default()
-        };
-        let status = build(&set(), findings, at(1));
-        assert_eq!(condition(&status, "Ready"), ("False", "OwnershipConflict"));
-        assert_eq!(condition(&status, "Stalled"), ("True", "OwnershipConflict"));
-        assert_eq!(condition(&status, "Reconciling"), ("True", "Progressing"));
-    }
-
-    #[test]
-    fn what_cannot_be_reached_is_unknown() {
-        let trouble = Trouble { reason: Reason::KafkaUnreachable, message: "timed out".to_owned() };
-        let status = build(&set(), Findings { trouble: Some(trouble), ..Findings::default() }, at(1));
-        assert_eq!(condition(&status, "Ready"), ("Unknown", "KafkaUnreachable"));
-        assert_eq!(condition(&status, "Reconciling"), ("True", "Progressing"));
-        assert_eq!(condition(&status, "Drifted"), ("Unknown", "KafkaUnreachable"));
-    }
-
-    #[test]
-    fn more_partitions_than_declared_serve() {
-        let findings = Findings {
-            topics: vec![topic("a", TopicState::PartitionsAboveSpec, Reason::PartitionsAboveSpec)],
-            ..Findings::default()
-        };
-        let status = build(&set(), findings, at(1));
-        assert_eq!(condition(&status, "Ready"), ("True", "PartitionsAboveSpec"));
-        assert_eq!(condition(&status, "Stalled"), ("False", "Reconciled"));
-    }
-
-    #[test]
-    fn a_paused_set_keeps_its_memory() {
-        let mut set = set();
-        let findings = Findings {
-            cluster_id: Some("c".to_owned()),
-            topics: vec![topic("a", TopicState::Ready, Reason::Reconciled)],
-            ..Findings::default()
-        };
-        set.status = Some(build(&set, findings, at(1)));
-        let status = paused(&set, at(2));
-        assert_eq!(status.topics.len(), 1);
-        assert_eq!(status.cluster_id.as_deref(), Some("c"));
-        assert_eq!(condition(&status, "Ready"), ("Unknown", "Paused"));
-    }
-}
+mod tests;

@@ -8,18 +8,18 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
+    announce::announce,
     apply::{self, Done},
     cluster::Cluster,
     context::{Context, Memo, ReconcileError},
     desired::{self, DesiredTopic},
-    events::EventReason,
     ownership::{Claim, topic_owner},
     plan::{Contended, Deed, Live, Owner, Policies, TopicPlan, plan_topic},
     sets::SetEntry,
     status::{TopicReport, Trouble},
 };
 use crate::{
-    api::{ChatTopicSet, ChatTopicSetStatus, Reason, TopicState, TopicStatus},
+    api::{ChatTopicSet, Reason, TopicState, TopicStatus},
     kafka::admin::Admin,
 };
 
@@ -33,6 +33,8 @@ pub(crate) struct Topics {
     /// What was last seen; empty when nothing could be.
     pub(crate) live: BTreeMap<String, Live>,
     pub(crate) trouble: Option<Trouble>,
+    /// The brokers make topics that somebody merely asks for.
+    pub(crate) auto_create: bool,
     /// The way to the cluster; none when there is none.
     pub(crate) admin: Option<Admin>,
     /// How many topics were found changed by somebody else, whether or not that was set back.
@@ -112,6 +114,7 @@ pub(crate) async fn make_true(
         let settled = spec_settled(set);
         ctx.remember(&entry.key, |memo| {
             memo.last_deed = Some(Instant::now());
+            memo.grown.extend(grown(&plans, &done));
             // The first time under a spec is the user's wish; every further one sets back what somebody else did.
             for (topic, key) in keys_set(&plans, &done).into_iter().filter(|_| settled) {
                 memo.fights.reverted(generation, topic, key, Instant::now());
@@ -120,6 +123,7 @@ pub(crate) async fn make_true(
         announce(ctx, &entry, &plans, &done).await;
         live.extend(cluster.observe(&touched, Some(Instant::now())).await?);
     }
+    not_known_everywhere(ctx, &entry, cluster, &mut live).await;
     let Ok(set) = &entry.object else { return Err(ReconcileError::Stale) };
     let contended = ctx.memo(&entry.key).fights.contended(set.metadata.generation);
     let scene = Scene { set, contended: &contended, ..scene };
@@ -136,6 +140,7 @@ pub(crate) async fn make_true(
         reports,
         live,
         trouble: None,
+        auto_create: cluster.auto_creates(),
         admin: Some(cluster.admin.clone()),
         desired: Vec::new(),
     };
@@ -292,6 +297,41 @@ fn report(plan: TopicPlan, done: &Done) -> TopicReport {
     TopicReport { status, reason, drifted }
 }
 
+/// The topics that were just grown, and to how many partitions.
+fn grown<'a>(plans: &'a [TopicPlan], done: &'a Done) -> impl Iterator<Item = (String, i32)> + 'a {
+    plans.iter().flat_map(move |plan| {
+        let deeds = plan.deeds.iter().filter(|deed| done.did(&plan.name, deed));
+        deeds.filter_map(|deed| match deed {
+            Deed::Grow(to) => Some((plan.name.clone(), *to)),
+            _ => None,
+        })
+    })
+}
+
+/// Topics that were grown count as under way until every broker knows all their partitions: a worker that asks one which
+/// does not would find nothing to do.
+async fn not_known_everywhere(
+    ctx: &Context,
+    entry: &SetEntry,
+    cluster: &Cluster,
+    live: &mut BTreeMap<String, Live>,
+) {
+    let mut grown = ctx.memo(&entry.key).grown;
+    grown.retain(|topic, _| live.contains_key(topic));
+    if !grown.is_empty() {
+        match cluster.known_everywhere(&grown).await {
+            Ok(known) => grown.retain(|topic, _| !known.contains(topic)),
+            Err(error) => tracing::debug!(set = %entry.key, %error, "not every broker can be asked"),
+        }
+    }
+    for topic in grown.keys() {
+        if let Some(Live::Present(topic)) = live.get_mut(topic) {
+            topic.led = false;
+        }
+    }
+    ctx.remember(&entry.key, |memo| memo.grown = grown);
+}
+
 /// The keys that were just given their declared value.
 fn keys_set<'a>(plans: &'a [TopicPlan], done: &Done) -> Vec<(&'a str, &'a str)> {
     let mut all = Vec::new();
@@ -308,67 +348,4 @@ fn keys_set<'a>(plans: &'a [TopicPlan], done: &Done) -> Vec<(&'a str, &'a str)> 
 /// Whether the status speaks of the present spec.
 fn spec_settled(set: &ChatTopicSet) -> bool {
     set.status.as_ref().is_some_and(|s| s.observed_generation == set.metadata.generation)
-}
-
-/// One event per reason, naming the topics.
-async fn announce(ctx: &Context, entry: &SetEntry, plans: &[TopicPlan], done: &Done) {
-    let (mut created, mut lost, mut grown, mut configured) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for plan in plans {
-        for deed in &plan.deeds {
-            if !done.did(&plan.name, deed) {
-                continue;
-            }
-            match deed {
-                Deed::Create(_) if plan.lost => lost.push(plan.name.clone()),
-                Deed::Create(_) => created.push(plan.name.clone()),
-                Deed::Grow(to) => grown.push(format!("{} to {to}", plan.name)),
-                Deed::Configure(changes) => {
-                    let keys: Vec<&str> = changes.iter().map(|change| change.key()).collect();
-                    configured.push(format!("{} ({})", plan.name, keys.join(", ")));
-                }
-            }
-        }
-    }
-    for (reason, what, names) in [
-        (EventReason::TopicCreated, "created", created),
-        (EventReason::TopicLost, "was deleted by somebody else and is created anew; its data is gone:", lost),
-        (EventReason::PartitionsIncreased, "partitions increased:", grown),
-        (EventReason::ConfigChanged, "configuration changed:", configured),
-    ] {
-        if !names.is_empty() {
-            let note = format!("{what} {}", names.join(", "));
-            ctx.recorder.send(&entry.key, &entry.uid, reason, &note).await;
-        }
-    }
-}
-
-/// One event for what is newly refused.
-pub(crate) async fn announce_refusals(
-    ctx: &Context,
-    entry: &SetEntry,
-    old: Option<&ChatTopicSetStatus>,
-    new: &ChatTopicSetStatus,
-) {
-    let refused = |state: TopicState| {
-        matches!(
-            state,
-            TopicState::Conflict
-                | TopicState::Invalid
-                | TopicState::NotAdopted
-                | TopicState::Unauthorized
-                | TopicState::ReplicationFactorDiffers
-        )
-    };
-    let known = |topic: &TopicStatus| {
-        old.is_some_and(|old| old.topics.iter().any(|t| t.name == topic.name && t.state == topic.state))
-    };
-    let fresh: Vec<String> = new
-        .topics
-        .iter()
-        .filter(|t| refused(t.state) && !known(t))
-        .map(|t| format!("{}: {}", t.name, t.message.as_deref().unwrap_or("refused")))
-        .collect();
-    if !fresh.is_empty() {
-        ctx.recorder.send(&entry.key, &entry.uid, EventReason::Refused, &fresh.join("; ")).await;
-    }
 }

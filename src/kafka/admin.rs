@@ -28,6 +28,9 @@ pub type Offsets = Vec<(String, i32, Result<Option<i64>, ApiError>)>;
 /// Told how each call went: the API's name, how long it took, and the error's name.
 pub type Observer = Arc<dyn Fn(&'static str, Duration, Option<&ApiError>) + Send + Sync>;
 
+/// How much time is left for calls, asked before each: zero when nothing may be sent any more.
+pub type TimeLeft = Arc<dyn Fn() -> Duration + Send + Sync>;
+
 /// A client for admin calls. Clones share one connection; [`Admin::close`] ends it for all of them.
 #[derive(Clone)]
 pub struct Admin {
@@ -36,6 +39,7 @@ pub struct Admin {
     offsets: Arc<OnceLock<Arc<Native>>>,
     settings: KafkaSettings,
     timeout: Duration,
+    left: Option<TimeLeft>,
     observer: Observer,
 }
 
@@ -59,7 +63,14 @@ impl Admin {
     /// When librdkafka refuses the settings.
     pub fn new(settings: &KafkaSettings, timeout: Duration, observer: Observer) -> Result<Self, ApiError> {
         let native = Native::start(&settings.client(CLIENT_ID)).map_err(refused)?;
-        Ok(Self { native, offsets: Arc::default(), settings: settings.clone(), timeout, observer })
+        let settings = settings.clone();
+        Ok(Self { native, offsets: Arc::default(), settings, timeout, left: None, observer })
+    }
+
+    /// Gives no call more time than is left, and sends none when nothing is.
+    #[must_use]
+    pub fn within(self, left: TimeLeft) -> Self {
+        Self { left: Some(left), ..self }
     }
 
     /// Ends every call under way with an error and drops what is queued. For good: make a new client afterwards.
@@ -76,7 +87,15 @@ impl Admin {
     async fn ask_by(&self, native: &Native, request: Request) -> Result<Reply, ApiError> {
         let api = request.api();
         let started = std::time::Instant::now();
-        let outcome = match native.submit(&request, self.timeout) {
+        let timeout = self.left.as_ref().map_or(self.timeout, |left| left().min(self.timeout));
+        // librdkafka counts in milliseconds, and takes 0 for its own default.
+        if timeout < Duration::from_millis(1) {
+            return Err(ApiError::new(
+                RDKafkaErrorCode::OperationTimedOut,
+                "no time is left for it".to_owned(),
+            ));
+        }
+        let outcome = match native.submit(&request, timeout) {
             Ok(receiver) => receiver.await.unwrap_or_else(|_| {
                 Err(ApiError::new(RDKafkaErrorCode::BrokerDestroy, "the client was closed".to_owned()))
             }),
@@ -119,11 +138,35 @@ impl Admin {
     /// # Errors
     /// When no broker answers in time.
     pub async fn describe_topics(&self, topics: Vec<String>) -> Result<PerTopic<TopicDescription>, ApiError> {
-        self.per_topic(topics, Request::DescribeTopics, |reply| match reply {
+        self.describe_topics_by(None, topics).await
+    }
+
+    /// The same as one broker knows it: each learns of a change by itself, a moment later than the others.
+    ///
+    /// # Errors
+    /// When that broker does not answer in time.
+    pub async fn describe_topics_by(
+        &self,
+        broker: Option<i32>,
+        topics: Vec<String>,
+    ) -> Result<PerTopic<TopicDescription>, ApiError> {
+        let request = |topics| Request::DescribeTopics { topics, broker };
+        self.per_topic(topics, request, |reply| match reply {
             Reply::Described(topics) => Some(topics),
             _ => None,
         })
         .await
+    }
+
+    /// The effective configuration of one broker.
+    ///
+    /// # Errors
+    /// When that broker does not answer in time, or refuses (it takes DescribeConfigs on the cluster).
+    pub async fn describe_broker(&self, id: i32) -> Result<Vec<ConfigEntry>, ApiError> {
+        match self.ask(Request::DescribeBroker(id)).await? {
+            Reply::Configs(configs) => configs.into_iter().next().ok_or_else(mismatch)?.1,
+            _ => Err(mismatch()),
+        }
     }
 
     /// The effective configuration of topics.

@@ -12,7 +12,8 @@ pub(super) enum Request {
     DeleteTopics(Vec<String>),
     AlterConfigs { changes: Vec<(String, Vec<ConfigChange>)>, validate_only: bool },
     DescribeConfigs(Vec<String>),
-    DescribeTopics(Vec<String>),
+    DescribeBroker(i32),
+    DescribeTopics { topics: Vec<String>, broker: Option<i32> },
     DescribeCluster,
     DescribeGroups(Vec<String>),
     GroupOffsets { group: String, partitions: Vec<(String, i32)> },
@@ -27,8 +28,8 @@ impl Request {
             Self::CreatePartitions { .. } => "CreatePartitions",
             Self::DeleteTopics(_) => "DeleteTopics",
             Self::AlterConfigs { .. } => "IncrementalAlterConfigs",
-            Self::DescribeConfigs(_) => "DescribeConfigs",
-            Self::DescribeTopics(_) => "DescribeTopics",
+            Self::DescribeConfigs(_) | Self::DescribeBroker(_) => "DescribeConfigs",
+            Self::DescribeTopics { .. } => "DescribeTopics",
             Self::DescribeCluster => "DescribeCluster",
             Self::DescribeGroups(_) => "DescribeConsumerGroups",
             Self::GroupOffsets { .. } => "ListConsumerGroupOffsets",
@@ -39,6 +40,14 @@ impl Request {
     /// Whether the broker may be told how long to work on it.
     pub(super) fn changes_topics(&self) -> bool {
         matches!(self, Self::CreateTopics { .. } | Self::CreatePartitions { .. } | Self::DeleteTopics(_))
+    }
+
+    /// The broker that must answer; none for whichever is right.
+    pub(super) fn broker(&self) -> Option<i32> {
+        match self {
+            Self::DescribeTopics { broker, .. } => *broker,
+            _ => None,
+        }
     }
 
     pub(super) fn validate_only(&self) -> bool {
@@ -116,6 +125,11 @@ impl ApiError {
                 | RDKafkaErrorCode::GroupAuthorizationFailed
                 | RDKafkaErrorCode::ClusterAuthorizationFailed
         )
+    }
+
+    /// Topics cannot be deleted in this cluster at all (`delete.topic.enable=false`).
+    pub fn is_deletion_disabled(&self) -> bool {
+        self.code == RDKafkaErrorCode::TopicDeletionDisabled
     }
 
     /// The topic is not there.
@@ -248,8 +262,8 @@ pub struct PartitionDescription {
 pub struct ClusterDescription {
     /// Its id: the identity of everything in it.
     pub id: String,
-    /// Brokers alive.
-    pub brokers: usize,
+    /// Ids of the brokers alive.
+    pub brokers: Vec<i32>,
 }
 
 /// A consumer group.

@@ -38,7 +38,9 @@ pub(super) use self::error::error_name;
 pub(super) use self::status::{Fate, fate};
 use self::{
     error::{c_string, object},
-    objects::{Objects, Options, Partitions, Strings, config_resource, new_partitions, new_topic},
+    objects::{
+        Objects, Options, Partitions, Strings, broker_resource, new_partitions, new_topic, topic_resource,
+    },
     reply::Event,
 };
 use super::admin_types::{ApiError, Reply, Request};
@@ -220,19 +222,26 @@ impl Native {
             }
             Request::AlterConfigs { changes, .. } => {
                 let list = Objects::new(
-                    changes.iter().map(|(topic, changes)| config_resource(topic, changes)),
+                    changes.iter().map(|(topic, changes)| topic_resource(topic, changes)),
                     sys::rd_kafka_ConfigResource_destroy,
                 )?;
                 unsafe { sys::rd_kafka_IncrementalAlterConfigs(rk, list.ptr(), list.len(), options, queue) }
             }
             Request::DescribeConfigs(topics) => {
                 let list = Objects::new(
-                    topics.iter().map(|topic| config_resource(topic, &[])),
+                    topics.iter().map(|topic| topic_resource(topic, &[])),
                     sys::rd_kafka_ConfigResource_destroy,
                 )?;
                 unsafe { sys::rd_kafka_DescribeConfigs(rk, list.ptr(), list.len(), options, queue) }
             }
-            Request::DescribeTopics(topics) => {
+            Request::DescribeBroker(id) => {
+                let list = Objects::new(
+                    std::iter::once_with(|| broker_resource(*id)),
+                    sys::rd_kafka_ConfigResource_destroy,
+                )?;
+                unsafe { sys::rd_kafka_DescribeConfigs(rk, list.ptr(), list.len(), options, queue) }
+            }
+            Request::DescribeTopics { topics, .. } => {
                 let mut names = Strings::new(topics)?;
                 let collection = object(unsafe {
                     sys::rd_kafka_TopicCollection_of_topic_names(names.ptr(), names.len())

@@ -54,11 +54,13 @@ pub(crate) struct Leadership {
     origin: Instant,
     /// Milliseconds after `origin` until which we lead; 0 when we do not.
     until: Arc<AtomicU64>,
+    /// How long after that the lease is still ours in everybody's eyes.
+    margin: Duration,
 }
 
 impl Leadership {
-    fn none() -> Self {
-        Self { origin: Instant::now(), until: Arc::default() }
+    fn none(margin: Duration) -> Self {
+        Self { origin: Instant::now(), until: Arc::default(), margin }
     }
 
     fn extend(&self, until: Instant) {
@@ -74,6 +76,21 @@ impl Leadership {
     pub(crate) fn left(&self) -> Duration {
         let until = self.origin + Duration::from_millis(self.until.load(Ordering::Acquire));
         until.saturating_duration_since(Instant::now())
+    }
+
+    /// How long it is until anybody else may take over; zero once we do not lead. What is sent may be under way for so
+    /// long and no longer.
+    pub(crate) fn undisputed(&self) -> Duration {
+        self.undisputed_at(Instant::now())
+    }
+
+    fn undisputed_at(&self, now: Instant) -> Duration {
+        match self.until.load(Ordering::Acquire) {
+            0 => Duration::ZERO,
+            millis => {
+                (self.origin + Duration::from_millis(millis) + self.margin).saturating_duration_since(now)
+            }
+        }
     }
 
     /// Whether a write may still be sent.
@@ -95,7 +112,8 @@ pub(crate) struct Candidate {
 impl Candidate {
     pub(crate) fn new(client: Client, settings: LeaseSettings) -> Self {
         let api = Api::namespaced(client, &settings.namespace);
-        Self { api, settings, seen: None, current: None, leadership: Leadership::none() }
+        let leadership = Leadership::none(settings.duration.saturating_sub(settings.valid_for()));
+        Self { api, settings, seen: None, current: None, leadership }
     }
 
     pub(crate) fn leadership(&self) -> Leadership {
@@ -208,5 +226,25 @@ fn record(lease: &Lease) -> Record {
         holder: spec.holder_identity,
         duration: Duration::from_secs(u64::try_from(spec.lease_duration_seconds.unwrap_or(0)).unwrap_or(0)),
         version: lease.metadata.resource_version.clone().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No call may outlive the moment at which another process may begin to work.
+    #[test]
+    fn what_is_left_shrinks_to_nothing() {
+        let leadership = Leadership::none(Duration::from_secs(2));
+        let at = |second| leadership.origin + Duration::from_secs(second);
+        assert!(!leadership.holds());
+        assert_eq!(leadership.undisputed_at(at(0)), Duration::ZERO);
+        leadership.extend(at(4));
+        assert_eq!(leadership.undisputed_at(at(0)), Duration::from_secs(6));
+        assert_eq!(leadership.undisputed_at(at(5)), Duration::from_secs(1), "ours, but not for new work");
+        assert_eq!(leadership.undisputed_at(at(7)), Duration::ZERO);
+        leadership.end();
+        assert_eq!(leadership.undisputed_at(at(0)), Duration::ZERO);
     }
 }

@@ -55,7 +55,7 @@ pub(crate) struct LiveTopic {
     pub(crate) replicas: i32,
     /// Some partition is being reassigned (or behind): its replica count is not final.
     pub(crate) settling: bool,
-    /// Every partition has a leader.
+    /// Every partition has a leader, and every broker knows of it.
     pub(crate) led: bool,
     /// Values set on the topic itself, or why they could not be read.
     pub(crate) config: Result<BTreeMap<String, String>, ApiError>,

@@ -328,7 +328,7 @@ impl Findings {
             return (
                 TopicState::Updating,
                 Reason::Progressing,
-                vec!["a partition has no leader yet".to_owned()],
+                vec!["a partition has no leader yet, or is not known to all brokers yet".to_owned()],
             );
         }
         (TopicState::Ready, Reason::Reconciled, Vec::new())

@@ -149,7 +149,7 @@ async fn plan(args: &PlanArgs, kubernetes: &Kubernetes, entry: &SetEntry) -> Res
     let set = entry.object.as_ref().map_err(|why| unusable(why.clone()))?;
     let admin = connect(args, kubernetes, &entry.key, set).await?;
     let cluster = Cluster::new(admin);
-    let (id, _) = cluster.identity().await?;
+    let id = cluster.id().await?;
     let mut diff = SetDiff::new(&entry.key, &id, kubernetes.missing.clone());
     if let Some(demanded) =
         set.spec.kafka.as_ref().and_then(|k| k.required_cluster_id()).filter(|demanded| *demanded != id)

@@ -142,8 +142,8 @@ impl LagMemory {
         LagDecision { decision, stuck, lag: Some(lag) }
     }
 
-    /// What was measured before an interruption cannot be joined to what comes after it.
-    fn interrupted(&mut self) {
+    /// What was measured before an interruption, or for another rule, cannot be joined to what comes after it.
+    pub(crate) fn interrupted(&mut self) {
         self.samples.clear();
         self.right.clear();
         self.idle_since = None;

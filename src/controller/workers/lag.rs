@@ -8,7 +8,7 @@ use super::Worker;
 use crate::{
     api::ScalingMode,
     controller::{
-        lag::{self, Look},
+        lag::{self, Decided, Look},
         plan::Live,
         scaling::{Pool, lag::LagDecision},
     },
@@ -25,10 +25,15 @@ impl Worker<'_> {
     pub(super) async fn lag(&self, pool: &Pool) -> Option<LagDecision> {
         let group = self.spec.consumer_group.as_ref()?;
         let mut memory = self.ctx.take_pool(&self.entry.key, &self.spec.name);
-        let age = memory.last.as_ref().map(|(at, _)| at.elapsed());
-        let fresh =
-            if self.spec.scaling.mode == ScalingMode::Lag { lag::FRESH } else { lag::EXPORT_EVERY / 2 };
-        if age.is_none_or(|age| age >= fresh) {
+        memory.under(&self.spec.scaling);
+        let decides = self.spec.scaling.mode == ScalingMode::Lag;
+        let fresh = if decides {
+            memory.recent(lag::FRESH, pool).is_some()
+        } else {
+            // For the metric alone, whatever the pool is by now.
+            memory.last.as_ref().is_some_and(|last| last.at.elapsed() < lag::EXPORT_EVERY / 2)
+        };
+        if !fresh {
             let look = self.look(group).await;
             let decision = memory.lag.decide(&self.spec.scaling, pool, &look, Instant::now());
             let labels =
@@ -38,9 +43,9 @@ impl Worker<'_> {
                 // A lag that is not known is no lag of the last time it was.
                 None => drop(self.ctx.metrics.worker_lag.remove_label_values(&labels)),
             }
-            memory.last = Some((Instant::now(), decision));
+            memory.last = Some(Decided { at: Instant::now(), pool: pool.clone(), decision });
         }
-        let decision = memory.last.as_ref().map(|(_, decision)| decision.clone());
+        let decision = memory.last.as_ref().map(|last| last.decision.clone());
         self.ctx.keep_pool(&self.entry.key, &self.spec.name, memory);
         decision
     }

@@ -58,7 +58,10 @@ pub(crate) async fn make_true(
             topics,
         };
         workers.look_again = workers.look_again.into_iter().chain(worker.look_every()).min();
-        let owner = if ctx.sets.complete() {
+        // A set that only observes takes nothing, so there is nothing to dispute.
+        let owner = if entry.claim.observes {
+            Owner::Me
+        } else if ctx.sets.complete() {
             target_owner(&entry.claim, &claims, &spec.scale_target_ref)
         } else {
             Owner::Unknown

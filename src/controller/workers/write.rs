@@ -50,13 +50,18 @@ impl Worker<'_> {
                         .push(format!("worker {}: the replica count belongs to {who}", self.spec.name));
                 }
                 let message = format!(
-                    "the replica count belongs to {who}; to take it: kubectl annotate cts {} {TAKE_SCALE_ANNOTATION}={}=1",
-                    self.entry.key.name, self.spec.name
+                    "the replica count belongs to {who}; to take it: kubectl annotate cts {} -n {} --overwrite \
+                     {TAKE_SCALE_ANNOTATION}={}={}",
+                    self.entry.key.name,
+                    self.entry.key.namespace,
+                    self.spec.name,
+                    self.unused_token()
                 );
                 Ok(Some(Said { reason: Reason::ReplicasContended, message, failed: false }))
             }
             Err(ScaleError::NotFound) => Ok(Some(self.not_found())),
             Err(ScaleError::NotLeading) => Err(ReconcileError::NotLeading),
+            Err(ScaleError::Changed) => Err(ReconcileError::Stale),
             Err(ScaleError::Api(kube::Error::Api(error))) if error.code == 403 => {
                 let message = format!("the API server refuses the write: {}", error.message);
                 Ok(Some(Said { reason: Reason::AuthorizationFailed, message, failed: true }))
@@ -72,13 +77,19 @@ impl Worker<'_> {
         mine.filter(|(worker, _)| *worker == self.spec.name).map(|(_, token)| token.to_owned()).next_back()
     }
 
+    /// A token that has not been acted upon: the one in the message must work when it is typed.
+    fn unused_token(&self) -> u64 {
+        let last = self.remembered.taken_token.as_ref().and_then(|token| token.parse::<u64>().ok());
+        last.map_or(1, |last| last.saturating_add(1))
+    }
+
     async fn take(&self, wanted: i32, first_take: bool, token: bool) -> Result<(), ScaleError> {
         let name = &self.spec.scale_target_ref.name;
         let resource = self.ctx.targets.resource(&self.spec.scale_target_ref).ok_or(ScaleError::NotFound)?;
         let namespace = &self.entry.key.namespace;
         let mut force = first_take || token;
+        let full = scale::read(&self.ctx.client, &resource, namespace, name).await?;
         if !token {
-            let full = scale::read(&self.ctx.client, &resource, namespace, name).await?;
             match scale::standing(
                 &full.metadata,
                 &self.ctx.scale_manager,
@@ -92,8 +103,13 @@ impl Worker<'_> {
         if !self.ctx.leadership.holds() {
             return Err(ScaleError::NotLeading);
         }
-        scale::apply(&self.ctx.client, &resource, namespace, name, wanted, &self.ctx.scale_manager, force)
-            .await
+        let (client, manager) = (&self.ctx.client, &self.ctx.scale_manager);
+        match scale::apply(client, &resource, namespace, name, wanted, manager, force).await {
+            Err(error) if scale::cannot_apply(&error) => {
+                scale::update(client, &resource, &full, wanted, manager).await
+            }
+            outcome => outcome,
+        }
     }
 
     /// Counts the step and puts it into words.

@@ -41,8 +41,8 @@ impl Options {
             Request::CreatePartitions { .. } => Op::RD_KAFKA_ADMIN_OP_CREATEPARTITIONS,
             Request::DeleteTopics(_) => Op::RD_KAFKA_ADMIN_OP_DELETETOPICS,
             Request::AlterConfigs { .. } => Op::RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS,
-            Request::DescribeConfigs(_) => Op::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS,
-            Request::DescribeTopics(_) => Op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+            Request::DescribeConfigs(_) | Request::DescribeBroker(_) => Op::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS,
+            Request::DescribeTopics { .. } => Op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
             Request::DescribeCluster => Op::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER,
             Request::DescribeGroups(_) => Op::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
             Request::GroupOffsets { .. } => Op::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
@@ -62,6 +62,9 @@ impl Options {
                 text.check(|text, len| {
                     sys::rd_kafka_AdminOptions_set_operation_timeout(raw, millis, text, len)
                 })?;
+            }
+            if let Some(id) = request.broker() {
+                text.check(|text, len| sys::rd_kafka_AdminOptions_set_broker(raw, id, text, len))?;
             }
             if request.validate_only() {
                 text.check(|text, len| sys::rd_kafka_AdminOptions_set_validate_only(raw, 1, text, len))?;
@@ -108,15 +111,25 @@ pub(super) fn new_partitions(
     object(native).map_err(|_| text.error(RDKafkaErrorCode::InvalidArgument))
 }
 
-pub(super) fn config_resource(
+/// A resource by its kind and its name there: a topic's, or a broker's id in digits.
+fn config_resource(
+    kind: sys::rd_kafka_ResourceType_t,
+    name: &str,
+) -> Result<*mut sys::rd_kafka_ConfigResource_t, ApiError> {
+    let name = c_string(name)?;
+    // SAFETY: a valid string, copied by the call.
+    object(unsafe { sys::rd_kafka_ConfigResource_new(kind, name.as_ptr()) })
+}
+
+pub(super) fn broker_resource(id: i32) -> Result<*mut sys::rd_kafka_ConfigResource_t, ApiError> {
+    config_resource(sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_BROKER, &id.to_string())
+}
+
+pub(super) fn topic_resource(
     topic: &str,
     changes: &[ConfigChange],
 ) -> Result<*mut sys::rd_kafka_ConfigResource_t, ApiError> {
-    let name = c_string(topic)?;
-    // SAFETY: a valid string, copied by the call.
-    let native = object(unsafe {
-        sys::rd_kafka_ConfigResource_new(sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC, name.as_ptr())
-    })?;
+    let native = config_resource(sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC, topic)?;
     for change in changes {
         let added = change_strings(change).and_then(|(op, key, value)| {
             let value = value.as_ref().map_or(ptr::null(), |value| value.as_ptr());

@@ -115,7 +115,10 @@ impl Event {
                 sys::RD_KAFKA_EVENT_DESCRIBECLUSTER_RESULT => {
                     let result = sys::rd_kafka_event_DescribeCluster_result(event);
                     let id = sys::rd_kafka_DescribeCluster_result_cluster_id(result);
-                    let brokers = items(|n| sys::rd_kafka_DescribeCluster_result_nodes(result, n)).len();
+                    let brokers = items(|n| sys::rd_kafka_DescribeCluster_result_nodes(result, n))
+                        .iter()
+                        .map(|node| sys::rd_kafka_Node_id(*node))
+                        .collect();
                     Reply::Cluster(ClusterDescription { id: text_of(id), brokers })
                 }
                 sys::RD_KAFKA_EVENT_DESCRIBECONSUMERGROUPS_RESULT => {

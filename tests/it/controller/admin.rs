@@ -28,7 +28,11 @@ async fn topics_and_their_configuration() {
     let kafka = Kafka::shared();
     let admin = admin(&kafka.bootstrap());
     let cluster = admin.describe_cluster().await.unwrap();
-    assert_eq!((cluster.id.len(), cluster.brokers), (22, 1));
+    assert_eq!((cluster.id.len(), cluster.brokers.len()), (22, 1));
+    let broker = admin.describe_broker(cluster.brokers[0]).await.unwrap();
+    let auto_create = broker.iter().find(|e| e.key == "auto.create.topics.enable").unwrap();
+    assert_eq!(auto_create.value.as_deref(), Some("false"));
+    assert!(admin.describe_broker(99).await.is_err(), "there is no such broker");
     let (name, twice) = (unique("admin"), unique("admin"));
     let made = admin.create_topics(vec![topic(&name, 2), topic(&twice, 1)], false).await.unwrap();
     assert!(made.iter().all(|(_, outcome)| outcome.is_ok()));
@@ -81,6 +85,28 @@ async fn topics_and_their_configuration() {
     admin.delete_topics(vec![name.clone()]).await.unwrap()[0].1.clone().unwrap();
     let gone = admin.delete_topics(vec![unique("nothing")]).await.unwrap();
     assert!(gone[0].1.as_ref().is_err_and(|error| error.is_unknown_topic()));
+}
+
+/// Each broker is asked for what it knows itself.
+#[tokio::test]
+async fn every_broker_is_asked_by_itself() {
+    let admin = admin(&Kafka::shared_three().bootstrap());
+    let brokers = admin.describe_cluster().await.unwrap().brokers;
+    assert_eq!(brokers.len(), 3);
+    let name = unique("everywhere");
+    admin.create_topics(vec![topic(&name, 2)], false).await.unwrap();
+    for broker in brokers {
+        eventually("every broker knows it", || async {
+            let described = admin.describe_topics_by(Some(broker), vec![name.clone()]).await.ok()?;
+            (described[0].1.as_ref().ok()?.partitions.len() == 2).then_some(())
+        })
+        .await;
+    }
+    let nobody = tokio::time::timeout(
+        std::time::Duration::from_secs(60),
+        admin.describe_topics_by(Some(99), vec![name]),
+    );
+    assert!(nobody.await.expect("in time").is_err(), "there is no such broker");
 }
 
 #[tokio::test]

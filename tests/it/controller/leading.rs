@@ -74,6 +74,11 @@ async fn a_leader_frozen_past_its_lease_writes_nothing_more() {
     .await;
     rig.controller.signal("CONT");
     eventually("the first stands by", || async { (!leads(&rig.controller).await).then_some(()) }).await;
+    eventually("it tells nothing of sets any more", || async {
+        let (_, text) = rig.controller.get("/metrics").await?;
+        (!text.contains(&rig.namespace)).then_some(())
+    })
+    .await;
     let calls = "parley_kafka_admin_request_duration_seconds_count";
     let sent = rig.controller.metric(calls, &["IncrementalAlterConfigs"]).await
         + rig.controller.metric(calls, &["CreatePartitions"]).await;

@@ -22,6 +22,8 @@ fn the_admin_calls_are_clean_under_valgrind() {
             "large_questions",
             "--skip",
             "a_coordinator",
+            "--skip",
+            "every_broker",
             "controller::admin::",
         ])
         .output()

@@ -2,11 +2,15 @@
 
 mod admin;
 mod admission;
+mod brokers;
 mod commands;
 mod deletion;
 mod drift;
+mod index;
 mod leading;
 mod memory;
+mod quiet;
+mod scale;
 mod secured;
 mod topics;
 mod trouble;
@@ -46,8 +50,13 @@ impl Rig {
     }
 
     pub(crate) async fn on(api: &'static ApiServer, kafka: &Kafka) -> Self {
+        Self::with(api, kafka, &[]).await
+    }
+
+    /// With further flags of the controller.
+    pub(crate) async fn with(api: &'static ApiServer, kafka: &Kafka, flags: &[&str]) -> Self {
         let namespace = api.namespace();
-        let controller = controller(api, &namespace, &kafka.bootstrap(), &[]);
+        let controller = controller(api, &namespace, &kafka.bootstrap(), flags);
         Self {
             client: client(api).await,
             admin: admin(&kafka.bootstrap()),
@@ -190,6 +199,15 @@ impl Rig {
             .patch_status(name, &PatchParams::default(), &Patch::Merge(&status))
             .await
             .expect("the status can be written");
+    }
+
+    /// Waits until the status speaks of the present spec.
+    pub(crate) async fn observed(&self, name: &str) -> Value {
+        eventually("the spec is observed", || async {
+            let set = self.get(name).await;
+            (set["status"]["observedGeneration"] == set["metadata"]["generation"]).then_some(set)
+        })
+        .await
     }
 
     /// The notes of all events of a reason in the namespace.

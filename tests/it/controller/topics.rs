@@ -94,51 +94,6 @@ async fn growth_and_the_three_way_merge() {
     assert!(changed.iter().all(|note| !note.contains("cleanup.policy")), "{changed:?}");
 }
 
-/// Strimzi `shNotRemoveInheritedConfigs`, `KubernetesHandlerTest`: no write when nothing changed.
-#[tokio::test]
-async fn an_unchanged_set_causes_no_write() {
-    let rig = Rig::start().await;
-    rig.deployment("w").await;
-    let topic = rig.topic("still");
-    rig.apply(
-        "s",
-        json!({
-            "topics": [{"name": topic, "partitions": 2, "config": {"retention.ms": 3_600_000}}],
-            "workers": [{"name": "w", "scaleTargetRef": {"name": "w"}, "topics": [topic]}],
-        }),
-    )
-    .await;
-    rig.scaled_to("w", 2).await;
-    rig.make_ready("w").await;
-    rig.ready("s").await;
-    rig.touch("s").await;
-    // The audit log names every write; ours are all but this test's own patches of the label.
-    let writes = || -> Vec<String> {
-        let log = std::fs::read_to_string(rig.api.audit_log()).expect("the audit log");
-        let ours = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(|entry| {
-            let object = &entry["objectRef"];
-            object["namespace"] == json!(rig.namespace)
-                && object["resource"] != "leases"
-                && !(object["resource"] == "chattopicsets" && object["subresource"] == Value::Null)
-        });
-        ours.map(|entry| format!("{} {}", entry["verb"], entry["requestURI"])).collect()
-    };
-    let changes = async || {
-        let calls = "parley_kafka_admin_request_duration_seconds_count";
-        rig.controller.metric(calls, &["IncrementalAlterConfigs"]).await
-            + rig.controller.metric(calls, &["CreateTopics"]).await
-            + rig.controller.metric(calls, &["CreatePartitions"]).await
-    };
-    let (before, changed) = (writes(), changes().await);
-    assert!(!before.is_empty(), "the audit log shows what was written before");
-    for _ in 0..50 {
-        rig.touch("s").await;
-    }
-    assert_eq!(writes(), before);
-    assert_eq!(changes().await, changed);
-    assert_eq!(rig.controller.metric("parley_reconcile_total", &["failed"]).await, 0.0);
-}
-
 /// Strimzi `shReconcileOnTopicExistsException` and adoption; `shNot...WhenUnmanaged` is our adoptionPolicy Never.
 #[tokio::test]
 async fn topics_that_were_there_first() {

@@ -15,6 +15,9 @@ async fn kafka_away_and_back() {
     rig.apply("s", json!({"topics": [{"name": topic, "partitions": 1}]})).await;
     rig.ready("s").await;
     let pid = kafka.pid(0).to_string();
+    let asked =
+        async || rig.controller.metric("parley_kafka_admin_request_duration_seconds_count", &[]).await;
+    let (before, away) = (asked().await, std::time::Instant::now());
     let killed = std::process::Command::new("kill").args(["-KILL", &pid]).status();
     assert!(killed.is_ok_and(|status| status.success()));
     let set = rig.condition("s", "Ready", "Unknown", "KafkaUnreachable").await;
@@ -26,12 +29,16 @@ async fn kafka_away_and_back() {
     })
     .await;
     rig.apply("s", json!({"topics": [{"name": topic, "partitions": 3}]})).await;
+    // The poller asks once in a while, for all sets; nobody else does.
+    let (calls, most) = (asked().await - before, away.elapsed().as_secs_f64() * 3.0 + 20.0);
+    assert!(calls < most, "{calls} calls in {:?}", away.elapsed());
     kafka.start_again();
     rig.ready("s").await;
     assert_eq!(rig.describe(&topic).await.unwrap().partitions.len(), 3);
 }
 
-/// A set that this version cannot read is left alone, keeps its topics claimed, and stops nobody.
+/// A set that this version cannot read is left alone, keeps its topics claimed, and stops nobody; deleted, it holds its
+/// namespace only for a while.
 #[tokio::test]
 async fn a_malformed_set_stops_nobody() {
     let api = ApiServer::own();
@@ -43,12 +50,12 @@ async fn a_malformed_set_stops_nobody() {
         "value": "Negotiate",
     }]);
     api.kubectl(&["patch", "crd", "chattopicsets.parley.dev", "--type=json", "-p", &schema.to_string()]);
-    let rig = Rig::on(api, Kafka::shared()).await;
+    let rig = Rig::with(api, Kafka::shared(), &["--finalizer-deadline-seconds", "3"]).await;
     let topic = rig.topic("claimed");
+    let strange =
+        json!({"driftPolicy": "Negotiate", "deletionPolicy": "Delete", "topics": [{"name": topic}]});
     eventually("the new schema is served", || async {
-        rig.try_apply("a-strange", json!({"driftPolicy": "Negotiate", "topics": [{"name": topic}]}))
-            .await
-            .ok()
+        rig.try_apply("a-strange", strange.clone()).await.ok()
     })
     .await;
     eventually("an event about it", || async {
@@ -63,6 +70,43 @@ async fn a_malformed_set_stops_nobody() {
     rig.condition("b-good", "TopicsReady", "False", "OwnershipConflict").await;
     assert!(rig.describe(&topic).await.is_none(), "nobody made it");
     assert_eq!(rig.controller.metric("parley_malformed_sets", &[]).await, 1.0);
+    let finalizer = json!({"metadata": {"finalizers": ["parley.dev/topics"]}});
+    rig.sets().patch("a-strange", &PatchParams::default(), &Patch::Merge(finalizer)).await.unwrap();
+    rig.delete("a-strange").await;
+    eventually("it goes", || async { rig.sets().get_opt("a-strange").await.ok()?.is_none().then_some(()) })
+        .await;
+    rig.ready("b-good").await;
+    let notes = rig.events("Refused").await;
+    assert!(notes.iter().any(|note| note.contains("deleted without its topics")), "{notes:?}");
+}
+
+/// The CRD is not there yet, or was taken away: unready, said once, and all is well when it comes.
+#[tokio::test]
+async fn without_its_resource_it_waits() {
+    let api: &'static ApiServer = Box::leak(Box::new(ApiServer::own()));
+    let rig = Rig::on(api, Kafka::shared()).await;
+    api.kubectl(&["delete", "crd", "chattopicsets.parley.dev"]);
+    eventually("readiness names the resource", || async {
+        let (status, body) = rig.controller.get("/readyz").await?;
+        (status == 503 && body.contains("chattopicsets") && body.contains("crds.enabled")).then_some(())
+    })
+    .await;
+    let missing = ["dependency=\"chattopicsets\""];
+    assert_eq!(rig.controller.metric("parley_ready", &missing).await, 0.0);
+    let said = eventually("an event about it", || async {
+        let notes = rig.events("Refused").await;
+        (!notes.is_empty()).then_some(notes)
+    });
+    assert_eq!(said.await.len(), 1);
+    api.install_crd();
+    let topic = rig.topic("t");
+    eventually("the resource is served", || async {
+        rig.try_apply("s", json!({"topics": [{"name": topic, "partitions": 1}]})).await.ok()
+    })
+    .await;
+    rig.ready("s").await;
+    assert_eq!(rig.controller.metric("parley_ready", &missing).await, 1.0);
+    assert_eq!(rig.events("Refused").await.len(), 1);
 }
 
 /// The API server stopped and back: nothing exits, and what changed meanwhile is done.
@@ -121,10 +165,12 @@ async fn many_sets_at_once() {
     .await;
 }
 
-/// The watch expires (the API server compacts its history while the controller is stopped): nothing is missed.
+/// The API server is killed and comes back without the history that a watch would go on from: nothing is missed.
 #[tokio::test]
 async fn what_happened_while_nobody_watched_is_done() {
-    let rig = Rig::start().await;
+    let api: &'static ApiServer = Box::leak(Box::new(ApiServer::own()));
+    // A lease that outlives the restart: otherwise the work begins anew, and its watches with it.
+    let rig = Rig::with(api, Kafka::shared(), &["--lease-seconds", "300"]).await;
     let [kept, gone] = ["kept", "gone"].map(|t| rig.topic(t));
     rig.apply("a", json!({"topics": [{"name": kept, "partitions": 1}]})).await;
     rig.apply("b", json!({"topics": [{"name": gone, "partitions": 1}]})).await;
@@ -134,7 +180,15 @@ async fn what_happened_while_nobody_watched_is_done() {
     rig.apply("a", json!({"topics": [{"name": kept, "partitions": 2}, {"name": gone, "partitions": 1}]}))
         .await;
     rig.delete("b").await;
+    api.kill_and_start_again();
+    // A server that has just started knows only what comes after its start.
     rig.controller.signal("CONT");
+    eventually("the watch has expired", || async {
+        let log = rig.controller.log();
+        let expired = ["too old resource version", "Expired", "410"];
+        expired.iter().any(|word| log.contains(word)).then_some(())
+    })
+    .await;
     rig.ready("a").await;
     assert_eq!(rig.describe(&kept).await.unwrap().partitions.len(), 2);
     assert_eq!(rig.topic_status("a", &gone).await["state"], "Ready", "b's topic was passed on");

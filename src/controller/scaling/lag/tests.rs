@@ -216,3 +216,41 @@ fn a_steady_load_does_not_flap() {
     assert!(later.len() <= 2, "{later:?}");
     assert!(world.lag() < 4_300, "{}", world.lag());
 }
+
+/// The table of docs/scaling.md is this function's: each row is a load that stays the same for long enough.
+#[test]
+fn the_documented_table_is_true() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/scaling.md")).unwrap();
+    let (_, table) = text.split_once("\n## Lag\n").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let mut rows = 0;
+    for row in table.lines().filter(|line| line.starts_with("| ") && line.split('|').count() == 12) {
+        let cells: Vec<Option<i64>> = row.split('|').map(|cell| cell.trim().parse().ok()).collect();
+        let Some(partitions) = cells[1] else { continue }; // the heading
+        let number = |i: usize| i32::try_from(cells[i].unwrap()).unwrap();
+        let (arrivals, lag) = (cells[2].unwrap(), cells[3].unwrap());
+        let scaling = Scaling {
+            max_replicas: cells[7].map(|max| i32::try_from(max).unwrap()),
+            lag: LagScaling {
+                target_drain_seconds: number(4),
+                records_per_second_per_worker: cells[5],
+                ..LagScaling::default()
+            },
+            ..scaling(None, number(6))
+        };
+        let now = number(8);
+        let pool =
+            Pool { partitions: Some(i32::try_from(partitions).unwrap()), current: Some(now), ready: now };
+        let (mut memory, start) = (LagMemory::default(), Instant::now());
+        let mut last = None;
+        for step in 0..30_u32 {
+            let end = 10_000 + arrivals * i64::from(step) * i64::try_from(STEP.as_secs()).unwrap();
+            let seen = PartitionLag { topic: "t".to_owned(), partition: 0, end, position: end - lag };
+            let look = Look::Seen { members: now > 0, partitions: vec![seen] };
+            last = Some(memory.decide(&scaling, &pool, &look, start + STEP * step).decision);
+        }
+        assert_eq!(last, Some(Decision::Want(number(9))), "{row}");
+        rows += 1;
+    }
+    assert!(rows >= 10, "{rows} rows");
+}

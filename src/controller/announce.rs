@@ -1,0 +1,114 @@
+//! What is told of a reconcile in events: one event a reason, naming the topics.
+
+use std::collections::BTreeSet;
+
+use super::{
+    apply::Done,
+    context::Context,
+    events::EventReason,
+    plan::{Deed, TopicPlan},
+    sets::SetEntry,
+    status::{self, TopicReport, Trouble, WorkerReport},
+};
+use crate::api::{ChatTopicSetStatus, ConditionType, Reason, TopicStatus, WorkerStatus};
+
+/// One event per reason, naming the topics.
+pub(crate) async fn announce(ctx: &Context, entry: &SetEntry, plans: &[TopicPlan], done: &Done) {
+    let (mut created, mut lost, mut grown, mut configured) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for plan in plans {
+        for deed in &plan.deeds {
+            if !done.did(&plan.name, deed) {
+                continue;
+            }
+            match deed {
+                Deed::Create(_) if plan.lost => lost.push(plan.name.clone()),
+                Deed::Create(_) => created.push(plan.name.clone()),
+                Deed::Grow(to) => grown.push(format!("{} to {to}", plan.name)),
+                Deed::Configure(changes) => {
+                    let keys: Vec<&str> = changes.iter().map(|change| change.key()).collect();
+                    configured.push(format!("{} ({})", plan.name, keys.join(", ")));
+                }
+            }
+        }
+    }
+    for (reason, what, names) in [
+        (EventReason::TopicCreated, "created", created),
+        (EventReason::TopicLost, "was deleted by somebody else and is created anew; its data is gone:", lost),
+        (EventReason::PartitionsIncreased, "partitions increased:", grown),
+        (EventReason::ConfigChanged, "configuration changed:", configured),
+    ] {
+        if !names.is_empty() {
+            let note = format!("{what} {}", names.join(", "));
+            ctx.recorder.send(&entry.key, &entry.uid, reason, &note).await;
+        }
+    }
+}
+
+/// What was refused, by name; told apart from what only waits by its reason.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    topics: BTreeSet<String>,
+    workers: BTreeSet<String>,
+}
+
+impl Refused {
+    pub(crate) fn of(topics: &[TopicReport], workers: &[WorkerReport]) -> Self {
+        let topics = topics.iter().filter(|t| t.reason.needs_a_person());
+        // A contended count has an event of its own; what stands still was not asked for by anybody.
+        let workers = workers
+            .iter()
+            .filter(|w| matches!(w.reason, Reason::OwnershipConflict | Reason::AuthorizationFailed));
+        Self {
+            topics: topics.map(|t| t.status.name.clone()).collect(),
+            workers: workers.map(|w| w.status.name.clone()).collect(),
+        }
+    }
+}
+
+/// One event for what is newly refused: the whole set, or some of its topics and workers.
+pub(crate) async fn refusals(
+    ctx: &Context,
+    entry: &SetEntry,
+    trouble: Option<&Trouble>,
+    refused: &Refused,
+    new: &ChatTopicSetStatus,
+) {
+    let old = entry.object.as_ref().ok().and_then(|set| set.status.as_ref());
+    let mut notes = Vec::new();
+    if let Some(trouble) = trouble.filter(|t| t.reason.needs_a_person()) {
+        let kind = ConditionType::TopicsReady.as_str();
+        let known = old.is_some_and(|old| {
+            old.conditions.iter().any(|c| c.type_ == kind && c.reason == trouble.reason.as_str())
+        });
+        notes.extend((!known).then(|| trouble.message.clone()));
+    } else {
+        let known = |topic: &TopicStatus| {
+            old.is_some_and(|old| {
+                let same = |t: &TopicStatus| {
+                    t.name == topic.name && t.state == topic.state && t.message == topic.message
+                };
+                old.topics.iter().any(same)
+            })
+        };
+        let fresh = new.topics.iter().filter(|t| refused.topics.contains(&t.name) && !known(t));
+        notes.extend(fresh.map(|t| format!("{}: {}", t.name, t.message.as_deref().unwrap_or("refused"))));
+    }
+    let known = |worker: &WorkerStatus| {
+        old.is_some_and(|old| {
+            old.workers.iter().any(|w| w.name == worker.name && w.message == worker.message)
+        })
+    };
+    let fresh = new.workers.iter().filter(|w| refused.workers.contains(&w.name) && !known(w));
+    notes.extend(fresh.map(|w| format!("worker {}: {}", w.name, w.message.as_deref().unwrap_or("refused"))));
+    if !notes.is_empty() {
+        ctx.recorder.send(&entry.key, &entry.uid, EventReason::Refused, &notes.join("; ")).await;
+    }
+}
+
+/// Said once a leadership: a topic that is deleted or misspelt comes back with the brokers' defaults.
+pub(crate) async fn auto_create(ctx: &Context, entry: &SetEntry) {
+    if !ctx.memo(&entry.key).said_auto_create {
+        ctx.recorder.send(&entry.key, &entry.uid, EventReason::Refused, status::AUTO_CREATE).await;
+        ctx.remember(&entry.key, |memo| memo.said_auto_create = true);
+    }
+}

@@ -1,0 +1,94 @@
+//! docs/peer-scenarios.md says which test of ours holds what the best peers test. It must not name a test that is not there.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::fixtures::root;
+
+/// Every `word` between backticks.
+fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+/// The source files of a module path: `a::b` is `a/b.rs` or `a/b/mod.rs`, and tests may stand in `a/b/tests.rs`.
+fn sources(folder: &Path, modules: &[&str]) -> Vec<PathBuf> {
+    let path = folder.join(modules.join("/"));
+    [path.with_extension("rs"), path.join("mod.rs"), path.join("tests.rs")]
+        .into_iter()
+        .filter(|p| p.is_file())
+        .collect()
+}
+
+/// Whether the text holds this function as a test; `*` stands for any.
+fn has_test(text: &str, name: &str) -> bool {
+    let mut lines = text.lines().map(str::trim).peekable();
+    let mut attributed = false;
+    while let Some(line) = lines.next() {
+        if ["#[test]", "#[tokio::test]"].iter().any(|a| line.starts_with(a))
+            || line.starts_with("#[tokio::test(")
+        {
+            attributed = true;
+        } else if let Some((before, after)) = line.split_once("fn ") {
+            let found = after.split(['(', '<']).next().unwrap_or_default();
+            // Properties are tests by their macro.
+            let property = after.contains(" in ")
+                || (after.ends_with('(') && lines.peek().is_some_and(|l| l.contains(" in ")));
+            if (attributed || property) && (name == "*" || found == name) && ["", "async "].contains(&before)
+            {
+                return true;
+            }
+            attributed = false;
+        } else if !line.starts_with('#') && !line.starts_with("//") {
+            attributed = false;
+        }
+    }
+    false
+}
+
+#[test]
+fn every_test_that_the_index_names_is_there() {
+    let page = fs::read_to_string(root().join("docs/peer-scenarios.md")).expect("the page");
+    let mut missing = Vec::new();
+    let mut named = 0;
+    for row in page.lines().filter(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        assert!(cells.len() == 2 && cells.iter().all(|cell| !cell.is_empty()), "two full cells: {row}");
+        assert!(!cells[1].contains('…'), "names are given in full: {row}");
+        for name in quoted(cells[1]).into_iter().filter(|word| word.contains("::")) {
+            named += 1;
+            let mut modules: Vec<&str> = name.split("::").collect();
+            let test = modules.pop().unwrap_or_default();
+            let folder =
+                if modules.len() > 1 { root().join("src") } else { root().join("tests/it/controller") };
+            if modules.last() == Some(&"tests") {
+                modules.pop();
+            }
+            let found = sources(&folder, &modules)
+                .iter()
+                .any(|file| has_test(&fs::read_to_string(file).expect("a source"), test));
+            if !found {
+                missing.push(name.to_owned());
+            }
+        }
+    }
+    assert!(missing.is_empty(), "docs/peer-scenarios.md names tests that are not there: {missing:?}");
+    assert!(named > 60, "only {named} tests are named");
+}
+
+#[test]
+fn the_reader_of_tests_reads_what_it_should() {
+    let text = "#[test]\nfn one() {}\nfn two() {}\n#[tokio::test]\n/// why\nasync fn three() {}\nproptest! {\nfn four(n in 1..2) {}\nfn five(\n  n in 1..2,\n) {}\n}";
+    for (name, is) in [
+        ("one", true),
+        ("two", false),
+        ("three", true),
+        ("four", true),
+        ("five", true),
+        ("six", false),
+        ("*", true),
+    ] {
+        assert_eq!(has_test(text, name), is, "{name}");
+    }
+}
