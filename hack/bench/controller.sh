@@ -4,11 +4,12 @@
 #
 #   CONTROLLER=FILE     the program; left out: the image's, built now
 #   TOPICS SETS IDLE    10000 topics in 50 sets, looked at for 120 seconds
+#   ONCE                1000 sets at once
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
 . "$LIB/process.sh"
 
-TOPICS=${TOPICS:-10000} SETS=${SETS:-50} IDLE=${IDLE:-120}
+TOPICS=${TOPICS:-10000} SETS=${SETS:-50} IDLE=${IDLE:-120} ONCE=${ONCE:-1000}
 BENCH=$STATES/bench-controller
 RUN=$BENCH/run
 API=127.0.0.1:18910
@@ -138,12 +139,12 @@ after() {
 at_once() {
 	local i t0 t1 failed
 	failed=$(metric reconcile_total 'outcome="failed"')
-	for ((i = 0; i < 1000; i++)); do set_of "s$i" 1 "s$i" 0; done >"$BENCH/sets.yaml"
+	for ((i = 0; i < ONCE; i++)); do set_of "s$i" 1 "s$i" 0; done >"$BENCH/sets.yaml"
 	t0=$(ms)
 	k create -f "$BENCH/sets.yaml" >/dev/null
 	t1=$(ms)
-	until_ready 1000
-	row "1,000 sets of one topic at once, from \`kubectl create\` to all ready" "$(seconds $(($(ms) - t0)))"
+	until_ready "$ONCE"
+	row "$ONCE sets of one topic at once, from \`kubectl create\` to all ready" "$(seconds $(($(ms) - t0)))"
 	row "… of which \`kubectl create\` itself" "$(seconds $((t1 - t0)))"
 	row "… reconciles that failed" "$(awk -v a="$failed" -v b="$(metric reconcile_total 'outcome="failed"')" 'BEGIN {print b - a}')"
 	no_sets

@@ -10,7 +10,7 @@ use crate::{
 
 /// The most topics in one call that makes or grows topics: a broker works on a call as a whole, and it must be done
 /// well within the admin timeout.
-const CREATE_BATCH: usize = 200;
+const CREATE_BATCH: usize = 100;
 
 /// What came of each deed.
 #[derive(Debug, Default)]

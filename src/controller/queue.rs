@@ -24,6 +24,8 @@ pub(crate) enum Ended {
     Done(Option<Duration>),
     /// Something is under way elsewhere: look again soon, later each time, but it is no failure.
     Waiting,
+    /// The same, and it has come further since the last time: look again soon, as often as that is so.
+    Progressing,
     /// It failed.
     Failed,
 }
@@ -113,6 +115,10 @@ impl Queue {
                 item.tries = 0;
                 after
             }
+            Ended::Progressing => {
+                item.tries = 1;
+                Some(backoff(item.tries))
+            }
             Ended::Waiting | Ended::Failed => {
                 item.tries = item.tries.saturating_add(1);
                 Some(backoff(item.tries))
@@ -190,6 +196,14 @@ mod tests {
             now = due;
         }
         assert_eq!(queue.failing(), 1);
+        // A slow broker that gets on is not waited for any longer than at first.
+        for _ in 0..3 {
+            assert_eq!(queue.take(now), Ok(key("a")));
+            queue.ended_at(&key("a"), Ended::Progressing, now);
+            let due = queue.take(now).unwrap_err().unwrap();
+            assert!(due - now <= BACKOFF_FIRST);
+            now = due;
+        }
         assert!(waits[0] >= BACKOFF_FIRST / 2 && waits[0] <= BACKOFF_FIRST, "{waits:?}");
         assert!(waits[11] >= BACKOFF_MAX / 2 && waits[11] <= BACKOFF_MAX, "{waits:?}");
         queue.push_at(&key("a"), now - Duration::from_secs(1));

@@ -33,7 +33,7 @@ pub(crate) async fn reconcile(ctx: &Context, key: &SetKey) -> Ended {
             match ended {
                 Ended::Done(_) if changed => "changed",
                 Ended::Done(_) => "unchanged",
-                Ended::Waiting => "waiting",
+                Ended::Waiting | Ended::Progressing => "waiting",
                 Ended::Failed => "failed",
             },
         ),
@@ -215,10 +215,12 @@ async fn finish(
     } else {
         RESYNC
     };
+    let changed = after.resource_version() != version;
     let ended = match (failed, waiting) {
         (true, _) => Ended::Failed,
+        (false, true) if changed => Ended::Progressing,
         (false, true) => Ended::Waiting,
         (false, false) => Ended::Done(Some(workers.look_again.map_or(resync, |look| look.min(resync)))),
     };
-    Ok((ended, after.resource_version() != version))
+    Ok((ended, changed))
 }

@@ -98,6 +98,10 @@ pub(crate) async fn update(
     }
 }
 
+/// Under this name the API server itself enters what it finds at the first apply and nobody owns: here the defaulted count
+/// of a target that was applied without one. Nobody's, but in the way of an apply without force.
+const BEFORE_FIRST_APPLY: &str = "before-first-apply";
+
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Whose a target's count is.
@@ -105,8 +109,8 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 pub(crate) enum Standing {
     /// Nobody else's.
     Free,
-    /// Somebody else's entry still stands, but it is older than our taking of the count by a person's token: an equal
-    /// value is shared, so taking it did not clear the entry.
+    /// An entry stands that is nobody's any more: the API server's own, or one that is older than our taking of the count
+    /// by a person's token. Equal values are shared, so taking the count did not clear it; it takes force to write.
     Superseded,
     /// Somebody else's: who.
     Foreign(String),
@@ -128,6 +132,10 @@ pub(crate) fn standing(metadata: &ObjectMeta, me: &str, taken_by_token: bool) ->
         let through_scale = entry.subresource.as_deref() == Some("scale");
         let applied = entry.operation.as_deref() == Some("Apply");
         if manager == me || !(applied || through_scale) {
+            continue;
+        }
+        if manager == BEFORE_FIRST_APPLY {
+            superseded = true;
             continue;
         }
         let older = entry.time.as_ref().zip(ours).is_some_and(|(theirs, ours)| theirs.0 < ours.0);
@@ -215,6 +223,20 @@ mod tests {
             let expected = owner.map_or(Standing::Free, |owner: &str| Standing::Foreign(owner.to_owned()));
             assert_eq!(standing(&metadata(entries.clone(), annotation), me, false), expected, "{entries}");
         }
+    }
+
+    /// Regression: a target applied server-side without a count, first written with the very count that it had, was never
+    /// written again.
+    #[test]
+    fn what_was_there_before_the_first_apply_is_nobodys() {
+        let me = "parley-scale/ns/release";
+        let ours = entry(me, "Apply", Some("scale"), true);
+        let before = entry(BEFORE_FIRST_APPLY, "Update", Some("scale"), true);
+        let both = metadata(json!([ours, before]), None);
+        assert_eq!(standing(&both, me, false), Standing::Superseded);
+        let hpa = entry("kube-controller-manager", "Update", Some("scale"), true);
+        let all = metadata(json!([ours, before, hpa]), None);
+        assert_eq!(standing(&all, me, false), Standing::Foreign("kube-controller-manager".to_owned()));
     }
 
     /// A count taken by a token is ours until somebody writes it after that.

@@ -197,6 +197,39 @@ async fn an_equal_count_of_another_install_is_not_ours() {
     rig.scaled_to("pool", 5).await;
 }
 
+/// Regression: of a target that was applied server-side without a count, the API server itself enters the defaulted one as
+/// somebody's (`before-first-apply`) when ours is the same. It is nobody's.
+#[tokio::test]
+async fn a_target_applied_without_a_count_follows() {
+    let rig = Rig::start().await;
+    let topic = rig.topic("t");
+    let labels = json!({"app": "pool"});
+    let pool = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "pool"},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "none"}]}},
+        },
+    });
+    let applied = PatchParams::apply("gitops");
+    rig.deployments().patch("pool", &applied, &Patch::Apply(&pool)).await.unwrap();
+    rig.apply("s", spec(&topic, 1, json!({}))).await;
+    rig.make_ready("pool").await;
+    rig.ready("s").await;
+    eventually("the count is taken", || async {
+        let status = rig.get("s").await;
+        status["status"]["workers"][0]["targetUid"].as_str().map(|_| ())
+    })
+    .await;
+    rig.apply("s", spec(&topic, 3, json!({}))).await;
+    rig.scaled_to("pool", 3).await;
+    // GitOps applies its manifest again and again; that takes nothing back.
+    rig.deployments().patch("pool", &applied, &Patch::Apply(&pool)).await.unwrap();
+    assert_eq!(rig.replicas("pool").await, 3);
+    rig.apply("s", spec(&topic, 4, json!({}))).await;
+    rig.scaled_to("pool", 4).await;
+}
+
 /// An older set that only observes takes no target from a younger one that works.
 #[tokio::test]
 async fn looking_at_a_target_takes_nothing() {
