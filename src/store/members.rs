@@ -73,6 +73,42 @@ pub async fn add(conn: &mut Conn, members: &[NewMember<'_>]) -> Result<(), Store
     Ok(())
 }
 
+/// Somebody who leaves a room. Messages up to `left_seq` stay theirs to read.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the columns of the schema")]
+pub struct Leaving<'a> {
+    pub room_id: RoomId,
+    pub user_id: &'a UserId,
+    pub left_seq: Seq,
+}
+
+const LEAVE: &str = "
+    WITH input AS (
+        SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::bigint[]) AS t (room_id, user_id, left_seq)
+    ), by_room AS (
+        UPDATE members m SET left_seq = t.left_seq FROM input t
+        WHERE m.room_id = t.room_id AND m.user_id = t.user_id AND m.left_seq IS NULL
+    )
+    UPDATE user_rooms m SET left_seq = t.left_seq FROM input t
+    WHERE m.user_id = t.user_id AND m.room_id = t.room_id AND m.left_seq IS NULL";
+
+/// Takes members out of rooms that this transaction has locked. Their rows stay: they say what of the room they may read.
+///
+/// # Errors
+/// When PostgreSQL fails.
+pub async fn leave(conn: &mut Conn, leaving: &[Leaving<'_>]) -> Result<(), StoreError> {
+    if leaving.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(LEAVE)
+        .bind(leaving.iter().map(|member| member.room_id).collect::<Vec<_>>())
+        .bind(leaving.iter().map(|member| member.user_id).collect::<Vec<_>>())
+        .bind(leaving.iter().map(|member| member.left_seq).collect::<Vec<_>>())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 const FIRST: &str = "
     SELECT t.room_id, m.user_id
     FROM UNNEST($1::uuid[]) AS t (room_id)

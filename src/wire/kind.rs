@@ -1,94 +1,69 @@
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
-
 /// Everything pushed to browsers that is not a reply; keyed by room, or by user for private events.
 pub const CHAT_EVENT: &str = "chat-event";
 /// Records that no retry can mend, with their original headers and the reason.
 pub const DEAD_LETTER: &str = "dead-letter";
 
-/// The nine conversations (architecture.md). Each has a request topic and a response topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Kind {
-    /// Checks the password, opens a session.
-    Login,
-    /// Ends the session everywhere, at once.
-    Logout,
-    /// My rooms, paged.
-    ListRooms,
-    /// My friends, paged.
-    ListFriends,
-    /// Sign-up.
-    AddUser,
-    /// My status message, pushed to friends.
-    ChangeStatus,
-    /// Opens a room with friends, or adds friends to one of mine.
-    AddRoom,
-    /// Appends a message to a room. The only kind keyed by room.
-    AddChat,
-    /// Adds friends, one result per id.
-    AddFriend,
+/// Makes [`Kind`](super::Kind) and [`Request`](super::Request) of the table of conversations.
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $kind:ident($request:literal, $response:literal, $user:ident),)+) => {
+        /// The conversations (architecture.md). Each has a request topic and a response topic.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum Kind {
+            $($(#[doc = $doc])+ $kind,)+
+        }
+
+        impl Kind {
+            /// All kinds, in the order of the table.
+            pub const ALL: [Self; [$(stringify!($kind)),+].len()] = [$(Self::$kind),+];
+
+            /// The name in settings, metrics, replies and the inbox.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$kind => stringify!($kind),)+ }
+            }
+
+            /// The Kafka topic that carries its requests.
+            pub const fn request_topic(self) -> &'static str {
+                match self { $(Self::$kind => $request,)+ }
+            }
+
+            /// The Kafka topic that carries its replies.
+            pub const fn response_topic(self) -> &'static str {
+                match self { $(Self::$kind => $response,)+ }
+            }
+        }
+
+        /// A request's value, one variant per [`Kind`].
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+        #[serde(untagged)]
+        pub enum Request {
+            $($(#[doc = $doc])+ $kind($kind),)+
+        }
+
+        impl Request {
+            /// Reads a value of this kind, whatever its bounds.
+            pub(super) fn parse(kind: Kind, value: &[u8]) -> Result<Self, serde_json::Error> {
+                match kind { $(Kind::$kind => serde_json::from_slice(value).map(Self::$kind),)+ }
+            }
+
+            /// Which conversation it belongs to.
+            pub fn kind(&self) -> Kind {
+                match self { $(Self::$kind(_) => Kind::$kind,)+ }
+            }
+
+            /// The user that the value names: who asks, except in Login and AddUser, where nobody is authenticated yet.
+            pub fn user(&self) -> Option<&UserId> {
+                match self { $(Self::$kind(value) => Option::from(&value.$user),)+ }
+            }
+        }
+    };
 }
+pub(super) use kinds;
+
+use super::Kind;
 
 impl Kind {
-    /// All kinds, in the order of the table in architecture.md.
-    pub const ALL: [Self; 9] = [
-        Self::Login,
-        Self::Logout,
-        Self::ListRooms,
-        Self::ListFriends,
-        Self::AddUser,
-        Self::ChangeStatus,
-        Self::AddRoom,
-        Self::AddChat,
-        Self::AddFriend,
-    ];
-
-    /// The name in settings, metrics, replies and the inbox.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Login => "Login",
-            Self::Logout => "Logout",
-            Self::ListRooms => "ListRooms",
-            Self::ListFriends => "ListFriends",
-            Self::AddUser => "AddUser",
-            Self::ChangeStatus => "ChangeStatus",
-            Self::AddRoom => "AddRoom",
-            Self::AddChat => "AddChat",
-            Self::AddFriend => "AddFriend",
-        }
-    }
-
-    /// The Kafka topic that carries its requests.
-    pub const fn request_topic(self) -> &'static str {
-        match self {
-            Self::Login => "login-request",
-            Self::Logout => "logout-request",
-            Self::ListRooms => "user-room-request",
-            Self::ListFriends => "user-search-friend-request",
-            Self::AddUser => "user-add-request",
-            Self::ChangeStatus => "user-status-change-request",
-            Self::AddRoom => "user-add-room-request",
-            Self::AddChat => "user-add-chat-request",
-            Self::AddFriend => "user-add-friend-request",
-        }
-    }
-
-    /// The Kafka topic that carries its replies.
-    pub const fn response_topic(self) -> &'static str {
-        match self {
-            Self::Login => "login-response",
-            Self::Logout => "logout-response",
-            Self::ListRooms => "user-room-response",
-            Self::ListFriends => "user-search-friend-response",
-            Self::AddUser => "user-add-response",
-            Self::ChangeStatus => "user-status-change-response",
-            Self::AddRoom => "user-add-room-response",
-            Self::AddChat => "user-add-chat-response",
-            Self::AddFriend => "user-add-friend-response",
-        }
-    }
-
     /// The kind whose requests this topic carries.
     pub fn of_request_topic(topic: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.request_topic() == topic)
@@ -111,11 +86,9 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A text that names none of the nine kinds.
+/// A text that names no kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "unknown kind {0:?}; the kinds are Login, Logout, ListRooms, ListFriends, AddUser, ChangeStatus, AddRoom, AddChat, AddFriend"
-)]
+#[error("unknown kind {0:?}; the kinds are {kinds}", kinds = Kind::ALL.map(Kind::as_str).join(", "))]
 pub struct UnknownKind(pub String);
 
 impl FromStr for Kind {

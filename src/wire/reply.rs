@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ErrorCode, request::json_bytes};
+use super::{Body, ErrorCode, request::json_bytes};
 use crate::ids::{RoomId, Seq, Timestamp, UserId};
 
 /// A user as replies show them.
@@ -90,43 +90,6 @@ pub struct RoomDetail {
     /// At most 20 of them.
     pub members: Vec<UserId>,
     pub created_at: Timestamp,
-}
-
-/// What a successful reply says beyond `userId` and `isSuccess`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
-pub enum Body {
-    ListRooms {
-        rooms: Vec<RoomEntry>,
-        next: Option<String>,
-    },
-    AddFriend {
-        #[serde(rename = "friendId")]
-        friend_id: Vec<AddFriendResult>,
-    },
-    ListFriends {
-        friend: Vec<FriendEntry>,
-        next: Option<String>,
-    },
-    AddChat {
-        #[serde(rename = "roomId")]
-        room_id: RoomId,
-        seq: Seq,
-        message: String,
-        #[serde(rename = "createdAt")]
-        created_at: Timestamp,
-    },
-    AddRoom(RoomDetail),
-    /// Login and AddUser.
-    User {
-        user: User,
-    },
-    ChangeStatus {
-        status: String,
-    },
-    /// Logout has nothing more to say.
-    Nothing {},
 }
 
 /// Why a request was not done. The message is for people, English, and holds no secret and nothing that was sent.
@@ -283,6 +246,7 @@ mod tests {
                     logout_date: None,
                 },
             },
+            Body::LeaveRoom { room_id: room, left_seq: Seq(3) },
             Body::ChangeStatus { status: "away".into() },
             Body::Nothing {},
         ];

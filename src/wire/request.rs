@@ -1,10 +1,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{
-    Email, ErrorCode, Failure, Kind, MAX_MESSAGE_BYTES, MessageText, Name, SealedPassword, StatusText,
-};
-use crate::ids::{RoomId, SessionKey, UserId};
+use super::{AddFriend, AddRoom, ErrorCode, Failure, Kind, MAX_MESSAGE_BYTES, Request};
+use crate::ids::{SessionKey, UserId};
 
 /// The most ids that one list may name.
 pub const MAX_IDS: usize = 100;
@@ -29,134 +27,14 @@ impl Page {
     }
 }
 
-/// Value of `login-request`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
-pub struct Login {
-    pub user_id: UserId,
-    pub sealed_password: SealedPassword,
-}
-
-/// Value of `logout-request`. Without a user it ends a session that no login has opened yet (a tombstone).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
-pub struct Logout {
-    #[serde(default)]
-    pub user_id: Option<UserId>,
-    #[serde(default)]
-    pub everywhere: bool,
-}
-
-/// Value of `user-room-request`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
-pub struct ListRooms {
-    pub user_id: UserId,
-    #[serde(flatten)]
-    pub page: Page,
-}
-
-/// Value of `user-search-friend-request`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
-pub struct ListFriends {
-    pub user_id: UserId,
-    #[serde(flatten)]
-    pub page: Page,
-}
-
-/// Value of `user-add-request`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
-pub struct AddUser {
-    pub user_id: UserId,
-    pub sealed_password: SealedPassword,
-    pub email: Email,
-    pub user_name: Name,
-}
-
-/// Value of `user-status-change-request`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
-pub struct ChangeStatus {
-    pub user_id: UserId,
-    pub status: StatusText,
-}
-
-/// Value of `user-add-room-request`. With `room_id`: adds the friends to this room of mine instead of opening one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
-pub struct AddRoom {
-    pub user_id: UserId,
-    pub friend_id: Vec<UserId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub room_name: Option<Name>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub room_id: Option<RoomId>,
-}
-
-/// Value of `user-add-chat-request`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
-pub struct AddChat {
-    pub room_id: RoomId,
-    pub writer_id: UserId,
-    pub message: MessageText,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_message_id: Option<String>,
-}
-
-/// Value of `user-add-friend-request`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
-pub struct AddFriend {
-    pub user_id: UserId,
-    pub friend_id: Vec<UserId>,
-}
-
-/// A request's value, one variant per [`Kind`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-#[expect(missing_docs, reason = "one variant per kind")]
-pub enum Request {
-    Login(Login),
-    Logout(Logout),
-    ListRooms(ListRooms),
-    ListFriends(ListFriends),
-    AddUser(AddUser),
-    ChangeStatus(ChangeStatus),
-    AddRoom(AddRoom),
-    AddChat(AddChat),
-    AddFriend(AddFriend),
-}
-
 impl Request {
     /// Reads and checks the value of a request of this kind.
     ///
     /// # Errors
     /// `invalid_request` for what is not such a value, `too_large` for too much of it. The text never repeats the input.
     pub fn decode(kind: Kind, value: &[u8]) -> Result<Self, Failure> {
-        let parsed = match kind {
-            Kind::Login => serde_json::from_slice(value).map(Self::Login),
-            Kind::Logout => serde_json::from_slice(value).map(Self::Logout),
-            Kind::ListRooms => serde_json::from_slice(value).map(Self::ListRooms),
-            Kind::ListFriends => serde_json::from_slice(value).map(Self::ListFriends),
-            Kind::AddUser => serde_json::from_slice(value).map(Self::AddUser),
-            Kind::ChangeStatus => serde_json::from_slice(value).map(Self::ChangeStatus),
-            Kind::AddRoom => serde_json::from_slice(value).map(Self::AddRoom),
-            Kind::AddChat => serde_json::from_slice(value).map(Self::AddChat),
-            Kind::AddFriend => serde_json::from_slice(value).map(Self::AddFriend),
-        };
-        let request = parsed.map_err(|error| Failure::new(ErrorCode::InvalidRequest, json_error(&error)))?;
+        let request = Self::parse(kind, value)
+            .map_err(|error| Failure::new(ErrorCode::InvalidRequest, json_error(&error)))?;
         request.check()?;
         Ok(request)
     }
@@ -191,36 +69,6 @@ impl Request {
                 Err(Failure::new(ErrorCode::TooLarge, format!("friendId names more than {MAX_IDS} users")))
             }
             _ => Ok(()),
-        }
-    }
-
-    /// Which conversation it belongs to.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Login(_) => Kind::Login,
-            Self::Logout(_) => Kind::Logout,
-            Self::ListRooms(_) => Kind::ListRooms,
-            Self::ListFriends(_) => Kind::ListFriends,
-            Self::AddUser(_) => Kind::AddUser,
-            Self::ChangeStatus(_) => Kind::ChangeStatus,
-            Self::AddRoom(_) => Kind::AddRoom,
-            Self::AddChat(_) => Kind::AddChat,
-            Self::AddFriend(_) => Kind::AddFriend,
-        }
-    }
-
-    /// The user that the value names: who asks, except in Login and AddUser, where nobody is authenticated yet.
-    pub fn user(&self) -> Option<&UserId> {
-        match self {
-            Self::Login(r) => Some(&r.user_id),
-            Self::Logout(r) => r.user_id.as_ref(),
-            Self::ListRooms(r) => Some(&r.user_id),
-            Self::ListFriends(r) => Some(&r.user_id),
-            Self::AddUser(r) => Some(&r.user_id),
-            Self::ChangeStatus(r) => Some(&r.user_id),
-            Self::AddRoom(r) => Some(&r.user_id),
-            Self::AddChat(r) => Some(&r.writer_id),
-            Self::AddFriend(r) => Some(&r.user_id),
         }
     }
 

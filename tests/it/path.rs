@@ -1,4 +1,4 @@
-//! The whole path over HTTP: every one of the nine conversations through gateway, Kafka, worker and PostgreSQL, and back by
+//! The whole path over HTTP: every conversation through gateway, Kafka, worker and PostgreSQL, and back by
 //! `Prefer: wait`, by the stored reply, and over SSE.
 
 use hyper::Method;
@@ -43,7 +43,7 @@ async fn user(gateway: std::net::SocketAddr, name: &str) -> Client {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nine_conversations_end_to_end() {
+async fn every_conversation_end_to_end() {
     let running = Chat::shared().await;
     let [(_, one), (_, two)] = &running.gateways;
     let (amy_id, ben_id) = (unique("amy"), unique("ben"));
@@ -107,6 +107,39 @@ async fn nine_conversations_end_to_end() {
     assert_eq!(marked.status, 204);
     let (_, rooms) = ask(&ben, Method::GET, "/api/rooms", Value::Null).await;
     assert_eq!(rooms["rooms"][0]["unread"], 0, "{rooms}");
+
+    // Who leaves is told, as those who stay are, and hears nothing more; what was said before stays readable.
+    let leave = format!("/api/rooms/{}/members/me", room["roomId"].as_str().expect("an id"));
+    let keyed = [("prefer", "wait=20"), ("idempotency-key", "leaving")];
+    for _ in 0..2 {
+        let left = ben.json(Method::DELETE, &leave, &keyed, &Value::Null).await.expect("an answer").json();
+        assert_eq!((&left["kind"], &left["leftSeq"]), (&json!("LeaveRoom"), &json!(3)), "{left}");
+    }
+    let (status, problem) = ask(&ben, Method::DELETE, &leave, Value::Null).await;
+    assert_eq!((status, &problem["code"]), (404, &json!("not_a_member")), "{problem}");
+    for stream in [&mut amy_hears, &mut ben_hears] {
+        let (_, told) = event(stream, "room", |data| data["left"] == json!([ben_id])).await;
+        assert_eq!((&told["memberCount"], &told["members"]), (&json!(1), &json!([amy_id])), "{told}");
+    }
+    let (_, rooms) = ask(&ben, Method::GET, "/api/rooms", Value::Null).await;
+    assert_eq!(rooms["rooms"], json!([]), "{rooms}");
+    ask(&amy, Method::POST, &path, json!({"message": "alone"})).await;
+    event(&mut amy_hears, "message", |data| data["seq"] == 4).await;
+    ask(&amy, Method::PUT, "/api/me/status", json!({"status": "alone"})).await;
+    let quiet = tokio::time::timeout(DEADLINE, async {
+        loop {
+            let block = ben_hears.next().await.expect("a stream").expect("it stays open");
+            assert_ne!(block.event, "message", "{}", block.data);
+            if block.event == "status" {
+                return;
+            }
+        }
+    });
+    quiet.await.expect("the status is heard");
+    let history = ben.get(&path).await.expect("an answer").json();
+    let seqs: Vec<i64> =
+        history["messages"].as_array().expect("a list").iter().filter_map(|m| m["seq"].as_i64()).collect();
+    assert_eq!(seqs, [1, 2, 3], "{history}");
 
     // Logout ends the session and its stream.
     let (status, _) = ask(&ben, Method::DELETE, "/api/session", Value::Null).await;

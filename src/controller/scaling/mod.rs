@@ -84,8 +84,8 @@ mod tests {
     #[test]
     fn partition_count_cases() {
         for (per_worker, min, max, partitions, want) in [
-            // The shipped sample: 19 partitions, ten a worker; 2 partitions, one a worker.
-            (10, 1, Some(20), 19, 2),
+            // The shipped sample: 21 partitions, eleven a worker; 2 partitions, one a worker.
+            (11, 1, Some(20), 21, 2),
             (1, 1, Some(20), 2, 2),
             (1, 1, Some(20), 4, 4),
             // Up to one worker a partition, never more.

@@ -1,11 +1,12 @@
 use std::time::Duration;
 
 use axum::{
-    Extension,
+    Extension, Router,
     body::Body,
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
+    routing::get,
 };
 
 use super::{App, Caller, Connection, Problem, with_cookie};
@@ -97,6 +98,16 @@ fn wanted(headers: &HeaderMap) -> Wanted {
         Some(cursor) => Wanted::Cursor(cursor),
         None => Wanted::Unreadable,
     }
+}
+
+/// These routes' part of the API's description.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(events))]
+pub(super) struct Api;
+
+/// These routes.
+pub(super) fn routes() -> Router<App> {
+    Router::new().route("/api/events", get(events))
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 use axum::{
+    Router,
     body::Body,
     extract::State,
     http::{HeaderMap, Method, Uri},
     response::Response,
+    routing::get,
 };
 
 use super::{
@@ -65,4 +67,14 @@ impl App {
         let asker = Asker { session, user: Some(user), address: None, request_id: RequestId::fresh() };
         self.submit(headers, asker, request).await
     }
+}
+
+/// These routes' part of the API's description.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(list, add))]
+pub(super) struct Api;
+
+/// These routes.
+pub(super) fn routes() -> Router<App> {
+    Router::new().route("/api/friends", get(list).post(add))
 }

@@ -1,9 +1,10 @@
 use axum::{
-    Json,
+    Json, Router,
     body::Body,
     extract::State,
     http::{HeaderMap, Method, Uri},
     response::Response,
+    routing::{get, put},
 };
 use serde::Deserialize;
 
@@ -71,4 +72,14 @@ impl App {
         let asker = Asker { session, user: Some(user), address: None, request_id };
         self.submit(headers, asker, request).await
     }
+}
+
+/// These routes' part of the API's description.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(me, change_status))]
+pub(super) struct Api;
+
+/// These routes.
+pub(super) fn routes() -> Router<App> {
+    Router::new().route("/api/me", get(me)).route("/api/me/status", put(change_status))
 }

@@ -1,9 +1,10 @@
 use axum::{
-    Json,
+    Json, Router,
     body::Body,
     extract::State,
     http::{HeaderMap, Method, StatusCode, Uri},
     response::Response,
+    routing::{get, put},
 };
 use serde::{Deserialize, Serialize};
 
@@ -138,4 +139,16 @@ pub(super) async fn mark_read(
     let moved = in_time(app.reads.mark_read(room, &session.user, Seq(mark.seq))).await?;
     let missing = || Problem::new(ErrorCode::RoomNotFound, "there is no such room of yours");
     moved.then_some(StatusCode::NO_CONTENT).ok_or_else(missing)
+}
+
+/// These routes' part of the API's description.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(send, history, mark_read))]
+pub(super) struct Api;
+
+/// These routes.
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/api/rooms/{roomId}/messages", get(history).post(send))
+        .route("/api/rooms/{roomId}/read", put(mark_read))
 }

@@ -31,7 +31,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     middleware,
     response::{IntoResponse as _, Response},
-    routing::{get, post, put},
+    routing::get,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio_util::sync::CancellationToken;
@@ -115,17 +115,14 @@ impl App {
     pub(crate) fn router(self) -> Router {
         let wrong = || async { Problem::with_status(StatusCode::METHOD_NOT_ALLOWED, "see the header Allow") };
         Router::new()
-            .route("/api/users", post(users::sign_up))
-            .route("/api/session", post(session::log_in).delete(session::log_out))
-            .route("/api/me", get(me::me))
-            .route("/api/me/status", put(me::change_status))
-            .route("/api/rooms", get(rooms::list).post(rooms::open))
-            .route("/api/rooms/{roomId}/members", post(rooms::add_members))
-            .route("/api/rooms/{roomId}/messages", get(messages::history).post(messages::send))
-            .route("/api/rooms/{roomId}/read", put(messages::mark_read))
-            .route("/api/friends", get(friends::list).post(friends::add))
-            .route("/api/requests/{requestId}", get(requests::reply))
-            .route("/api/events", get(events::events))
+            .merge(users::routes())
+            .merge(session::routes())
+            .merge(me::routes())
+            .merge(rooms::routes())
+            .merge(friends::routes())
+            .merge(messages::routes())
+            .merge(requests::routes())
+            .merge(events::routes())
             .route("/api/openapi.json", get(openapi::serve))
             .route("/", get(web::index))
             .fallback(web::asset)

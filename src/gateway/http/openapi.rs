@@ -19,23 +19,6 @@ use super::{events, friends, me, messages, problem::ProblemBody, requests, rooms
             the stream, or to the call itself with `Prefer: wait=N`. The session is a cookie. Changes need \
             `Content-Type: application/json` and a same-origin `Sec-Fetch-Site` or `Origin`."
     ),
-    paths(
-        users::sign_up,
-        session::log_in,
-        session::log_out,
-        me::me,
-        me::change_status,
-        rooms::list,
-        rooms::open,
-        rooms::add_members,
-        friends::list,
-        friends::add,
-        messages::send,
-        messages::history,
-        messages::mark_read,
-        requests::reply,
-        events::events
-    ),
     components(schemas(ProblemBody)),
     modifiers(&Session)
 )]
@@ -53,7 +36,20 @@ impl utoipa::Modify for Session {
 
 /// The description of the API: OpenAPI 3.1, JSON, indented.
 pub(crate) fn document() -> String {
-    let text = Document::openapi().to_pretty_json();
+    let mut document = Document::openapi();
+    for group in [
+        users::Api::openapi(),
+        session::Api::openapi(),
+        me::Api::openapi(),
+        rooms::Api::openapi(),
+        friends::Api::openapi(),
+        messages::Api::openapi(),
+        requests::Api::openapi(),
+        events::Api::openapi(),
+    ] {
+        document.merge(group);
+    }
+    let text = document.to_pretty_json();
     // It is made of constants; a test reads it.
     text.unwrap_or_default() + "\n"
 }

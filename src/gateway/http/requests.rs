@@ -1,8 +1,9 @@
 use axum::{
-    Json,
+    Json, Router,
     extract::State,
     http::StatusCode,
     response::{IntoResponse as _, Response},
+    routing::get,
 };
 
 use super::{
@@ -44,4 +45,14 @@ pub(super) async fn reply(
         return Ok((StatusCode::ACCEPTED, Json(body)).into_response());
     }
     Err(Problem::with_status(StatusCode::NOT_FOUND, "there is no reply to such a request of yours"))
+}
+
+/// These routes' part of the API's description.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(reply))]
+pub(super) struct Api;
+
+/// These routes.
+pub(super) fn routes() -> Router<App> {
+    Router::new().route("/api/requests/{requestId}", get(reply))
 }

@@ -1,8 +1,10 @@
 use axum::{
+    Router,
     body::Body,
     extract::State,
     http::{HeaderMap, Method, Uri},
     response::Response,
+    routing::{delete, get, post},
 };
 use serde::Deserialize;
 
@@ -12,7 +14,7 @@ use super::{
 };
 use crate::{
     ids::{RoomId, UserId},
-    wire::{AddRoom, ListRooms, Name, Request},
+    wire::{AddRoom, LeaveRoom, ListRooms, Name, Request},
 };
 
 /// A room to be opened.
@@ -105,4 +107,38 @@ pub(super) async fn add_members(
         room_id: Some(room),
     });
     app.ask(&headers, &method, &uri, key, session.user, &request).await
+}
+
+/// Leaves a room. What was said before stays readable.
+#[utoipa::path(delete, path = "/api/rooms/{roomId}/members/me", tag = "rooms", security(("session" = [])),
+    params(("roomId" = uuid::Uuid, Path),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: hold the call up to N seconds"),
+        ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 202, body = Accepted), (status = 200, body = ReplyBody),
+        Problem))]
+pub(super) async fn leave(
+    State(app): State<App>,
+    caller: Caller,
+    Id(room): Id<RoomId>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (key, session) = app.session_of(&caller).await?;
+    app.limits.user(&session.user)?;
+    let request = Request::LeaveRoom(LeaveRoom { user_id: session.user.clone(), room_id: room });
+    app.ask(&headers, &method, &uri, key, session.user, &request).await
+}
+
+/// These routes' part of the API's description.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(list, open, add_members, leave))]
+pub(super) struct Api;
+
+/// These routes.
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/api/rooms", get(list).post(open))
+        .route("/api/rooms/{roomId}/members", post(add_members))
+        .route("/api/rooms/{roomId}/members/me", delete(leave))
 }

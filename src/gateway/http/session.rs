@@ -1,8 +1,10 @@
 use axum::{
+    Router,
     body::Body,
     extract::State,
     http::{HeaderMap, Method, Uri},
     response::Response,
+    routing::post,
 };
 use serde::Deserialize;
 
@@ -97,4 +99,14 @@ pub(super) async fn log_out(
     let asker = Asker { session, user, address: None, request_id };
     let answer = app.submit(&headers, asker, &request).await?;
     Ok(with_cookie(Ok(answer), Some(app.cookies.clear())))
+}
+
+/// These routes' part of the API's description.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(log_in, log_out))]
+pub(super) struct Api;
+
+/// These routes.
+pub(super) fn routes() -> Router<App> {
+    Router::new().route("/api/session", post(log_in).delete(log_out))
 }

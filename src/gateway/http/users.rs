@@ -1,8 +1,10 @@
 use axum::{
+    Router,
     body::Body,
     extract::State,
     http::{HeaderMap, Method, Uri},
     response::Response,
+    routing::post,
 };
 use serde::Deserialize;
 
@@ -74,4 +76,14 @@ pub(super) async fn sign_up(
         app.submit(&headers, asker, &request).await
     };
     Ok(with_cookie(answer.await, cookie))
+}
+
+/// These routes' part of the API's description.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(sign_up))]
+pub(super) struct Api;
+
+/// These routes.
+pub(super) fn routes() -> Router<App> {
+    Router::new().route("/api/users", post(sign_up))
 }

@@ -24,7 +24,7 @@ use crate::{
 /// Send one signed request and print its reply: the by-hand check of the whole system
 #[derive(Debug, clap::Args)]
 pub(super) struct RequestArgs {
-    /// What to ask: Login, Logout, ListRooms, ListFriends, AddUser, ChangeStatus, AddRoom, AddChat or AddFriend
+    /// What to ask: a kind, like AddChat; a wrong one is answered with the list
     kind: Kind,
     /// The request's fields as JSON; `userId` or `writerId` may be left out
     #[arg(default_value = "{}")]

@@ -48,7 +48,7 @@ impl Handler for AddRoom {
         rooms::set_membership(conn, &plan.grown()).await?;
         rooms::forget_pairs(conn, &plan.grown().iter().map(|room| room.room_id).collect::<Vec<_>>()).await?;
         members::add(conn, &plan.new_members()).await?;
-        let named: Vec<RoomId> = courses.iter().filter_map(|course| plan.room_of(course)).collect();
+        let named: Vec<RoomId> = courses.iter().filter_map(Course::room).collect();
         let shown = members::shown(conn, &named).await?;
         courses.into_iter().map(|course| plan.effect(course, &shown)).collect()
     }
@@ -105,6 +105,16 @@ enum Course {
         room: RoomId,
         opens: bool,
     },
+}
+
+impl Course {
+    /// The room whose members are to be read for the answer. Those of a room between two are known.
+    fn room(&self) -> Option<RoomId> {
+        match self {
+            Self::Refused(_) | Self::Pair { .. } => None,
+            Self::Grown { room, .. } | Self::Opened { room, .. } => Some(*room),
+        }
+    }
 }
 
 /// A batch's changes to rooms, each request seeing those before it.
@@ -298,14 +308,6 @@ impl Plan {
             .map(|pair| pair.room_id)
     }
 
-    fn room_of(&self, course: &Course) -> Option<RoomId> {
-        match course {
-            Course::Refused(_) => None,
-            Course::Grown { room, .. } | Course::Opened { room, .. } => Some(*room),
-            Course::Pair { low, high, .. } => self.pair_room(low, high),
-        }
-    }
-
     fn effect(&self, course: Course, shown: &HashMap<RoomId, Vec<UserId>>) -> Result<Effect, StoreError> {
         let gone = || StoreError::Conflict("a room went away".to_owned());
         let members = |room: &RoomId| shown.get(room).cloned().unwrap_or_default();
@@ -322,8 +324,11 @@ impl Plan {
             Course::Pair { low, high, room, opens } => {
                 let standing = self.pair_room(&low, &high).ok_or_else(gone)?;
                 let row = self.opened.get(&standing).ok_or_else(gone)?;
-                let joined = if opens && standing == room { vec![low, high] } else { Vec::new() };
-                Ok(effect(row, members(&standing), joined))
+                // A room that has a pair has two members. Somebody may have left it since the pair was read.
+                let row = RoomRow { member_count: 2, ..row.clone() };
+                let two = vec![low, high];
+                let joined = if opens && standing == room { two.clone() } else { Vec::new() };
+                Ok(effect(&row, two, joined))
             }
         }
     }

@@ -6,6 +6,7 @@ mod add_friend;
 mod add_room;
 mod add_user;
 mod change_status;
+mod leave_room;
 mod list_friends;
 mod list_rooms;
 mod login;
@@ -108,6 +109,7 @@ pub(super) async fn run(
         Kind::AddUser => stored::run::<add_user::AddUser>(conn, context, jobs).await,
         Kind::ChangeStatus => stored::run::<change_status::ChangeStatus>(conn, context, jobs).await,
         Kind::AddRoom => stored::run::<add_room::AddRoom>(conn, context, jobs).await,
+        Kind::LeaveRoom => stored::run::<leave_room::LeaveRoom>(conn, context, jobs).await,
         Kind::AddChat => add_chat::run(conn, jobs).await,
         Kind::AddFriend => stored::run::<add_friend::AddFriend>(conn, context, jobs).await,
     }

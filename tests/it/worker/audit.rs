@@ -5,7 +5,7 @@ use std::{
 
 use parley::{
     ids::{RequestId, RoomId},
-    wire::{AddChat, AddFriend, AddRoom, ChangeStatus, Event, Outgoing, Request},
+    wire::{AddChat, AddFriend, AddRoom, ChangeStatus, Event, LeaveRoom, Outgoing, Request},
 };
 
 use super::world::{PASSWORD, Person, World};
@@ -80,6 +80,7 @@ impl Load {
         let friend =
             &self.people[(self.people.iter().position(|p| p.id == who.id).expect("one of them") + 1) % 4];
         let stranger = world.person("late");
+        let left = LeaveRoom { user_id: who.id.clone(), room_id: world.room(&[who, friend]) };
         let (friend_id, stranger_id) = (friend.id.clone(), stranger.id);
         let status = format!("status {}", self.sent.len());
         let requests = [
@@ -94,6 +95,7 @@ impl Load {
                 room_name: None,
                 room_id: None,
             }),
+            Request::LeaveRoom(left),
         ];
         let mut records: Vec<Outgoing> =
             requests.into_iter().map(|request| self.push(world, who, request)).collect();
@@ -180,8 +182,13 @@ impl Load {
             assert_eq!(dense, "t", "{what}: numbers of {room} are not dense");
         }
         let mut heard: HashMap<RequestId, Event> = HashMap::new();
+        // A reader who drops doubles by room and number sees every message in order.
+        let mut newest: HashMap<RoomId, i64> = HashMap::new();
         for (_, event) in world.events() {
-            let Event::Message { request_id, .. } = &event else { continue };
+            let Event::Message { request_id, room_id, seq, .. } = &event else { continue };
+            let newest = newest.entry(*room_id).or_default();
+            assert!(seq.0 <= *newest + 1, "{what}: {seq} of {room_id} was heard after {newest}");
+            *newest = (*newest).max(seq.0);
             if let Some(before) = heard.get(request_id) {
                 assert_eq!(*before, event, "{what}: two events of one message differ");
             }

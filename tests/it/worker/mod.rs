@@ -2,9 +2,12 @@
 //! every topic it writes to.
 
 mod audit;
+mod codes;
+mod declared;
 mod faults;
 mod garbage;
 mod kinds;
+mod leaving;
 mod outages;
 mod secrets;
 mod secured;
