@@ -8,7 +8,10 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -33,6 +36,8 @@ const LOOK_WELL: Duration = Duration::from_secs(15);
 const LOOK_ILL: Duration = Duration::from_secs(2);
 /// How often the lag is measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
+/// A newcomer that was given nothing for this long, beyond the time that others may take to let go, gets nothing.
+const NOTHING_FOR_ME: Duration = Duration::from_secs(3);
 /// How long one such look may block the thread. Far below the session timeout: heartbeats have their own thread anyway.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -62,7 +67,9 @@ pub enum GroupEvent {
     Revoked(usize, bool),
     /// A rebalance ended; this many partitions are ours.
     Owned(usize),
-    /// Records between what is stored and the end, by topic; every few seconds.
+    /// We are a member, whether or not we were given anything.
+    Joined,
+    /// Records between what is stored and the end, by topic of which partitions are ours; every few seconds.
     Lag(HashMap<String, i64>),
     /// Whether a broker answers, and why not.
     Reach(Result<(), String>),
@@ -116,6 +123,8 @@ impl Group {
             consumer: OnceLock::new(),
             events,
             owned: Mutex::default(),
+            late: Mutex::default(),
+            lost: AtomicBool::new(false),
             drain: settings.drain,
             before_commit: settings.before_commit,
         };
@@ -167,7 +176,8 @@ fn poll(consumer: Arc<BaseConsumer<Context>>, topics: &[&'static str], stop: &Ca
     let mut committed = Instant::now();
     let mut looked: Option<(Instant, bool)> = None;
     let mut measured = Instant::now();
-    let mut joined = false;
+    let mut joined: Option<Instant> = None;
+    let (mut told, mut no_topics) = (false, false);
     while !stop.is_cancelled() {
         match consumer.poll(POLL) {
             // Every partition has its own queue, split off before fetching began; nothing comes here.
@@ -184,8 +194,9 @@ fn poll(consumer: Arc<BaseConsumer<Context>>, topics: &[&'static str], stop: &Ca
             context.commit(&consumer, CommitMode::Async);
         }
         if looked.is_none_or(|(at, well)| at.elapsed() >= if well { LOOK_WELL } else { LOOK_ILL }) {
-            let well = context.look(&consumer, topics);
-            looked = Some((Instant::now(), well));
+            let missing = context.look(&consumer, topics);
+            no_topics = missing == Some(topics.len());
+            looked = Some((Instant::now(), missing == Some(0)));
         }
         if measured.elapsed() >= MEASURE_EVERY {
             if let Err(error) = context.measure(&consumer) {
@@ -193,10 +204,17 @@ fn poll(consumer: Arc<BaseConsumer<Context>>, topics: &[&'static str], stop: &Ca
             }
             measured = Instant::now();
         }
-        // A member that gets nothing hears of no assignment; it has joined nevertheless.
-        if !joined && !matches!(consumer.rebalance_protocol(), RebalanceProtocol::None) {
-            joined = true;
-            context.tell(GroupEvent::Owned(context.lock().len()));
+        if context.lost.swap(false, Ordering::AcqRel) {
+            (joined, told) = (None, false);
+        }
+        // A member that gets nothing is not told so, and the protocol is known before the first assignment. So a newcomer waits
+        // for as long as others may drain; unless there is no topic yet, when there is nothing to be had.
+        if !matches!(consumer.rebalance_protocol(), RebalanceProtocol::None) {
+            let since = *joined.get_or_insert_with(Instant::now);
+            if !told && (no_topics || since.elapsed() >= context.drain + NOTHING_FOR_ME) {
+                told = true;
+                context.tell(GroupEvent::Joined);
+            }
         }
     }
     context.end_all();
@@ -217,10 +235,17 @@ struct Owned {
     ended: oneshot::Receiver<()>,
 }
 
+/// A partition by its topic and number.
+type Key = (String, i32);
+
 pub(super) struct Context {
     consumer: OnceLock<Weak<BaseConsumer<Self>>>,
     events: mpsc::UnboundedSender<GroupEvent>,
-    owned: Mutex<HashMap<(String, i32), Owned>>,
+    owned: Mutex<HashMap<Key, Owned>>,
+    /// Owners that did not end within the drain time. Whoever gets their partition next waits for them.
+    late: Mutex<HashMap<Key, oneshot::Receiver<()>>>,
+    /// Whether the group believed us dead since this was asked last.
+    lost: AtomicBool,
     drain: Duration,
     before_commit: fn(),
 }
@@ -231,8 +256,12 @@ impl Context {
         let _ = self.events.send(event);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(String, i32), Owned>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Owned>> {
         self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn late(&self) -> MutexGuard<'_, HashMap<Key, oneshot::Receiver<()>>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn commit(&self, consumer: &BaseConsumer<Self>, mode: CommitMode) {
@@ -248,7 +277,12 @@ impl Context {
     /// stands still while a full queue holds its fetching back, which is just when somebody looks.
     fn measure(&self, consumer: &BaseConsumer<Self>) -> KafkaResult<()> {
         let mut lag: HashMap<String, i64> = HashMap::new();
-        let committed = consumer.committed_offsets(consumer.assignment()?, LOOK_TIMEOUT)?;
+        let assigned = consumer.assignment()?;
+        if assigned.count() == 0 {
+            self.tell(GroupEvent::Lag(lag));
+            return Ok(());
+        }
+        let committed = consumer.committed_offsets(assigned, LOOK_TIMEOUT)?;
         for element in committed.elements() {
             let (topic, partition) = (element.topic(), element.partition());
             let (low, high) = consumer.fetch_watermarks(topic, partition, LOOK_TIMEOUT)?;
@@ -259,8 +293,8 @@ impl Context {
         Ok(())
     }
 
-    /// Asks for every topic and tells what is there. Whether all is well.
-    fn look(&self, consumer: &BaseConsumer<Self>, topics: &[&'static str]) -> bool {
+    /// Asks for every topic and tells what is there. How many are missing, when a broker answers.
+    fn look(&self, consumer: &BaseConsumer<Self>, topics: &[&'static str]) -> Option<usize> {
         let mut missing = Vec::new();
         for topic in topics {
             match consumer.fetch_metadata(Some(topic), LOOK_TIMEOUT) {
@@ -278,14 +312,14 @@ impl Context {
                     let why =
                         error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
                     self.tell(GroupEvent::Reach(Err(why)));
-                    return false;
+                    return None;
                 }
             }
         }
-        let well = missing.is_empty();
+        let count = missing.len();
         self.tell(GroupEvent::Reach(Ok(())));
         self.tell(GroupEvent::Missing(missing));
-        well
+        Some(count)
     }
 
     fn assign(&self, partitions: &TopicPartitionList) {
@@ -298,25 +332,28 @@ impl Context {
             };
             let end = CancellationToken::new();
             let (done, ended) = oneshot::channel();
-            self.lock().insert((topic.clone(), partition), Owned { end: end.clone(), ended });
+            let key = (topic.clone(), partition);
+            let before = self.late().remove(&key);
+            self.lock().insert(key, Owned { end: end.clone(), ended });
             self.tell(GroupEvent::Assigned(Partition::new(
                 topic,
                 partition,
                 queue,
                 Arc::clone(&consumer),
                 end,
+                before,
                 done,
             )));
         }
     }
 
     /// Tells the tasks of these partitions to end, and waits until they have, at most the drain time.
-    fn end(&self, mut ending: Vec<Owned>) {
-        for owned in &ending {
+    fn end(&self, mut ending: Vec<(Key, Owned)>) {
+        for (_, owned) in &ending {
             owned.end.cancel();
         }
         let deadline = Instant::now() + self.drain;
-        ending.retain_mut(|owned| {
+        ending.retain_mut(|(_, owned)| {
             loop {
                 match owned.ended.try_recv() {
                     Err(oneshot::error::TryRecvError::Empty) if Instant::now() < deadline => {
@@ -330,21 +367,23 @@ impl Context {
         if !ending.is_empty() {
             // Safe: whoever is late finds its records handled by the next owner, or is found by it.
             tracing::warn!(partitions = ending.len(), "batches did not end within the drain time");
+            self.late().extend(ending.into_iter().map(|(key, owned)| (key, owned.ended)));
         }
     }
 
     fn end_all(&self) {
-        let all = self.lock().drain().map(|(_, owned)| owned).collect();
+        let all = self.lock().drain().collect();
         self.end(all);
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
-        let going: Vec<Owned> = {
+        let going: Vec<(Key, Owned)> = {
             let mut owned = self.lock();
             let keys = partitions.elements().into_iter().map(|e| (e.topic().to_owned(), e.partition()));
-            keys.filter_map(|key| owned.remove(&key)).collect()
+            keys.filter_map(|key| owned.remove_entry(&key)).collect()
         };
         let lost = consumer.assignment_lost();
+        self.lost.fetch_or(lost, Ordering::AcqRel);
         let count = partitions.count();
         self.end(going);
         if count > 0 {

@@ -19,6 +19,8 @@ pub struct Partition {
     partition: i32,
     arrived: Arc<Notify>,
     end: CancellationToken,
+    /// The end of the task that had this partition here before, when it was late.
+    before: Option<oneshot::Receiver<()>>,
     // Dropped in this order: the end of `_done` lets the rebalance go on.
     queue: PartitionQueue<Context>,
     consumer: Arc<BaseConsumer<Context>>,
@@ -50,15 +52,25 @@ impl Partition {
     pub(super) fn new(
         topic: String,
         partition: i32,
-        mut queue: PartitionQueue<Context>,
+        queue: PartitionQueue<Context>,
         consumer: Arc<BaseConsumer<Context>>,
         end: CancellationToken,
+        before: Option<oneshot::Receiver<()>>,
         done: oneshot::Sender<()>,
     ) -> Self {
         let arrived = Arc::new(Notify::new());
-        let wake = Arc::clone(&arrived);
-        queue.set_nonempty_callback(move || wake.notify_one());
-        Self { topic, partition, arrived, end, queue, consumer, _done: done }
+        Self { topic, partition, arrived, end, before, queue, consumer, _done: done }
+    }
+
+    /// To be called before the first [`fill`](Self::fill). Waits for a late owner of the same partition in this process: both hold
+    /// the same queue of librdkafka's, and the one that is dropped takes the other's wake-up call away.
+    pub async fn begin(&mut self) {
+        if let Some(before) = self.before.take() {
+            // An error is its end too.
+            let _ = before.await;
+        }
+        let wake = Arc::clone(&self.arrived);
+        self.queue.set_nonempty_callback(move || wake.notify_one());
     }
 
     /// Its topic.

@@ -36,7 +36,7 @@ enum Ended {
 }
 
 /// Serves a partition until it is to be let go. An error says that the process cannot go on.
-pub(super) async fn serve(partition: Partition, parts: Arc<Parts>) -> Result<(), String> {
+pub(super) async fn serve(mut partition: Partition, parts: Arc<Parts>) -> Result<(), String> {
     let Some(kind) = Kind::of_request_topic(partition.topic()) else {
         return Err(format!("{} is no request topic", partition.topic()));
     };
@@ -47,6 +47,7 @@ pub(super) async fn serve(partition: Partition, parts: Arc<Parts>) -> Result<(),
         parts.settings.batch_records
     };
     let end = partition.end();
+    partition.begin().await;
     loop {
         let held = partition.fill(most, parts.settings.batch_wait).await;
         let Some(last) = held.last() else { return Ok(()) };

@@ -125,7 +125,7 @@ async fn serve(
 ) -> Result<(), Exit> {
     let (member, mut events) = Group::join(kafka, "parley-worker", group).map_err(Exit::settings)?;
     let mut partitions: JoinSet<Result<(), String>> = JoinSet::new();
-    let mut watch = Watch { parts, dependencies, reached: false, joined: false };
+    let mut watch = Watch { parts, dependencies, reached: false, joined: false, known: false, warned: false };
     let result = loop {
         tokio::select! {
             () = process.shutdown.wait() => break Ok(()),
@@ -165,9 +165,34 @@ struct Watch<'a> {
     dependencies: &'a Dependencies,
     reached: bool,
     joined: bool,
+    /// Whether it has been a member before.
+    known: bool,
+    /// Whether it was said that there are more partitions than connections.
+    warned: bool,
 }
 
 impl Watch<'_> {
+    /// Each partition has at most one transaction at a time, and the clock and the clean-up need a connection now and then.
+    fn warn_of_few_connections(&mut self, partitions: usize) {
+        let connections = self.parts.database.state().max;
+        if !self.warned && u32::try_from(partitions).is_ok_and(|count| count > connections) {
+            self.warned = true;
+            tracing::warn!(
+                "{partitions} partitions share {connections} connections to PostgreSQL, so that batches wait for each other: \
+                 raise --database-max-connections, or add workers"
+            );
+        }
+    }
+
+    fn ready_when_joined(&mut self) {
+        self.known |= self.joined;
+        match (self.reached, self.joined) {
+            (true, true) => self.dependencies.kafka.ready(),
+            (true, false) => self.dependencies.kafka.unready("joining the consumer group"),
+            (false, _) => {}
+        }
+    }
+
     fn take(&mut self, event: GroupEvent) {
         let metrics = &self.parts.metrics;
         match event {
@@ -176,29 +201,37 @@ impl Watch<'_> {
             GroupEvent::Owned(count) => {
                 metrics.assigned_partitions.set(i64::try_from(count).unwrap_or(i64::MAX));
                 metrics.rebalances_total.inc();
-                self.joined = true;
+                self.warn_of_few_connections(count);
+                // The first round of a cooperative rebalance gives a newcomer nothing yet: others must let go first.
+                self.joined |= count > 0 || self.known;
                 self.reached = true;
-                self.dependencies.kafka.ready();
+                self.ready_when_joined();
+            }
+            GroupEvent::Joined => {
+                self.joined = true;
+                self.ready_when_joined();
             }
             GroupEvent::Revoked(count, lost) => {
                 tracing::info!(partitions = count, lost, "revoked");
                 if lost {
-                    self.joined = false;
+                    (self.joined, self.known) = (false, false);
                     self.dependencies.kafka.unready("the group believed this member dead; joining again");
                 }
             }
             GroupEvent::Lag(lag) => {
+                // Of a topic whose partitions went to others they tell; a last value here would stand for ever.
+                let topics = self.parts.settings.kinds.iter().map(|kind| kind.request_topic());
+                for gone in topics.filter(|topic| !lag.contains_key(*topic)) {
+                    // An error says that there was none.
+                    let _ = metrics.consumer_lag.remove_label_values(&[gone]);
+                }
                 for (topic, records) in lag {
                     metrics.consumer_lag.with_label_values(&[topic.as_str()]).set(records);
                 }
             }
             GroupEvent::Reach(Ok(())) => {
                 self.reached = true;
-                if self.joined {
-                    self.dependencies.kafka.ready();
-                } else {
-                    self.dependencies.kafka.unready("joining the consumer group");
-                }
+                self.ready_when_joined();
             }
             GroupEvent::Reach(Err(why)) => {
                 self.reached = false;
