@@ -3,7 +3,7 @@ use sqlx::Row as _;
 use super::Reads;
 use crate::{
     ids::{SessionKey, Timestamp, UserId},
-    store::StoreError,
+    store::{StoreError, sessions::IDLE_LIFE},
     wire::User,
 };
 
@@ -20,11 +20,11 @@ pub struct SessionRow {
     pub ended_at: Option<Timestamp>,
 }
 
-/// An expired session counts as ended.
+/// A session whose time is over counts as ended, absolute or idle ($2, in seconds), whether or not the clean-up has met it.
 const SESSION: &str = "
-    SELECT user_id,
-           opened_at, expires_at, coalesce(ended_at, CASE WHEN expires_at <= now() THEN expires_at END) AS ended_at
-    FROM sessions WHERE session_key = $1";
+    SELECT user_id, opened_at, expires_at,
+           coalesce(ended_at, CASE WHEN least(expires_at, idle_at) <= now() THEN least(expires_at, idle_at) END) AS ended_at
+    FROM (SELECT *, seen_at + $2 * interval '1 second' AS idle_at FROM sessions WHERE session_key = $1) s";
 
 const SEEN: &str = "
     UPDATE sessions SET seen_at = now()
@@ -40,9 +40,8 @@ impl Reads {
     /// # Errors
     /// When PostgreSQL does not answer.
     pub async fn session(&self, key: &SessionKey) -> Result<Option<SessionRow>, StoreError> {
-        let Some(row) = sqlx::query(SESSION).bind(key).fetch_optional(&self.database.pool).await? else {
-            return Ok(None);
-        };
+        let query = sqlx::query(SESSION).bind(key).bind(IDLE_LIFE.as_secs_f64());
+        let Some(row) = query.fetch_optional(&self.database.pool).await? else { return Ok(None) };
         Ok(Some(SessionRow {
             user_id: row.try_get("user_id")?,
             opened_at: row.try_get("opened_at")?,

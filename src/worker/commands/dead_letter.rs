@@ -133,6 +133,8 @@ async fn replay(args: ReplayArgs) -> Result<(), Exit> {
     let database = args.database.open("parley-dead-letter").map_err(Exit::settings)?;
     let producer = connection::producer(&kafka)?;
     let mut pace = tokio::time::interval(Duration::from_secs(1) / args.rate);
+    // At most so many in any second, not on average.
+    pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut sent, mut left) = (0_usize, 0_usize);
     for letter in read(kafka, args.filter).await? {
         let (opened, request) = match letter.open(&keys) {

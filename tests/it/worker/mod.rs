@@ -8,6 +8,8 @@ mod faults;
 mod garbage;
 mod kinds;
 mod leaving;
+mod measures;
+mod migrating;
 mod outages;
 mod secrets;
 mod secured;

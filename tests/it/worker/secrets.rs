@@ -16,7 +16,7 @@ use parley::{
 use serde_json::{Value, json};
 
 use super::world::World;
-use crate::fixtures::{keys_dir, unique};
+use crate::fixtures::{eventually, keys_dir, unique};
 
 const FILES: [&str; 4] = ["request-keys.json", "reply-keys.json", "seal-public.json", "seal-private.json"];
 
@@ -24,45 +24,62 @@ fn read(folder: &Path, file: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(folder.join(file)).expect("the file")).expect("JSON")
 }
 
-/// A folder of key files, each with the keys of the two folders under the ids `old` and `new`, of which `active` is in use.
-fn folder(old: &Path, new: &Path, active: &str) -> PathBuf {
+/// A folder of key files, each with the keys of these folders under these ids, of which `active` is in use.
+fn folder(keys: &[(&str, &Path)], active: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(unique("parley-rotation"));
     fs::create_dir(&folder).expect("a folder");
     for file in FILES {
-        let key = |folder: &Path| {
+        let named = keys.iter().map(|(id, folder)| {
             let value = read(folder, file);
-            value["keys"][value["active"].as_str().expect("an id")].clone()
-        };
-        let keys = json!({"active": active, "keys": {"old": key(old), "new": key(new)}});
-        fs::write(folder.join(file), keys.to_string()).expect("written");
+            ((*id).to_owned(), value["keys"][value["active"].as_str().expect("an id")].clone())
+        });
+        let all: serde_json::Map<String, Value> = named.collect();
+        fs::write(folder.join(file), json!({"active": active, "keys": all}).to_string()).expect("written");
     }
     folder
 }
 
+/// Signs up with the keys of each of these folders, and is answered with keys that each of them knows.
+async fn sign_ups(world: &mut World, clients: &[&Path]) {
+    for client in clients {
+        world.client_keys(client);
+        let (headers, request) = world.sign_up(&unique("rotor"), "correct horse battery");
+        assert_eq!(world.ask(&headers, &request).await["isSuccess"], true, "signed and sealed by {client:?}");
+    }
+}
+
+/// The three rollouts of docs/security.md. At every moment a worker runs, and gateways of two rollouts are understood.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_rotate_while_both_are_known() {
     let mut world = World::own(1).await;
     let fresh = std::env::temp_dir().join(unique("parley-fresh"));
     world.command(&["keys", &fresh.display().to_string()], "").expect("keys are made");
-    // First everybody knows both keys and uses the old one; then the new one is used; then the old one may go.
-    let (before, after) = (folder(keys_dir(), &fresh, "old"), folder(keys_dir(), &fresh, "new"));
-    world.keys = before.clone();
-    let worker = world.worker(&[]).ready().await;
-    for client in [&before, &after] {
-        world.client_keys(client);
-        let (headers, request) = world.sign_up(&unique("rotor"), "correct horse battery");
-        assert_eq!(world.ask(&headers, &request).await["isSuccess"], true, "signed and sealed by {client:?}");
+    let both = [("old", keys_dir()), ("new", fresh.as_path())];
+    let folders =
+        [folder(&both[..1], "old"), folder(&both, "old"), folder(&both, "new"), folder(&both[1..], "new")];
+    world.keys = folders[0].clone();
+    let mut running = world.worker(&[]).ready().await;
+    for pair in folders.windows(2) {
+        // Gateways of the rollout before are still there. The first ones know one key only, and so do the last.
+        world.keys = pair[1].clone();
+        let next = world.worker(&[]).ready().await;
+        sign_ups(&mut world, &[&pair[1]]).await;
+        assert!(running.stop().await.success());
+        running = next;
+        sign_ups(&mut world, &[&pair[1]]).await;
     }
-    assert!(worker.stop().await.success());
-    world.keys = after.clone();
-    let worker = world.worker(&[]).ready().await;
-    for client in [&before, &after] {
-        world.client_keys(client);
-        let (headers, request) = world.sign_up(&unique("rotor"), "correct horse battery");
-        assert_eq!(world.ask(&headers, &request).await["isSuccess"], true, "signed and sealed by {client:?}");
-    }
-    assert!(worker.stop().await.success());
-    for folder in [before, after, fresh] {
+    // Who has only the old key is nobody now.
+    world.client_keys(&folders[0]);
+    let (headers, request) = world.sign_up(&unique("late"), "correct horse battery");
+    world.produce(&world.record(&headers, &request)).await;
+    let refused = eventually("a dead letter", || async {
+        let id = headers.request_id.to_string();
+        world.dead_letters().into_iter().find(|seen| seen.text("request-id") == id)
+    })
+    .await;
+    assert_eq!(refused.text("error-code"), "unauthenticated");
+    assert!(running.stop().await.success());
+    for folder in folders.iter().chain([&fresh]) {
         fs::remove_dir_all(folder).expect("removed");
     }
 }

@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use argon2::{Algorithm, Argon2, Params, Version, password_hash::PasswordHasher as _};
 use parley::{
     ids::UserId,
     process::Secret,
     store::{
         Database,
         cleanup::{self, Expiring},
+        reads::Reads,
     },
 };
 
@@ -66,6 +68,66 @@ async fn an_address_is_slowed_down_whatever_accounts_it_tries() {
     assert_eq!(codes[29], "rate_limited", "{codes:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn each_failure_doubles_the_wait_up_to_a_minute() {
+    let world = World::shared().await;
+    let user = member(world).await;
+    let fail = async || {
+        let (headers, request) = world.log_in(&user, "wrong horse battery");
+        assert_eq!(world.ask(&headers, &request).await["errorCode"], "wrong_credentials");
+    };
+    fail().await;
+    for (failures, wait) in [(5, 0), (6, 1), (7, 3), (8, 7), (9, 15), (10, 31), (11, 60), (30, 60)] {
+        world.database.sql(&format!(
+            "UPDATE throttles SET failures = {failures} - 1, blocked_until = now() WHERE subject = 'user:{user}'"
+        ));
+        fail().await;
+        let state = world.database.sql(&format!(
+            "SELECT failures, extract(epoch FROM blocked_until - (forget_at - interval '1 day'))::int
+             FROM throttles WHERE subject = 'user:{user}'"
+        ));
+        assert_eq!(state, format!("{failures}|{wait}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttle_outlives_the_worker() {
+    let world = World::own(1).await;
+    let worker = world.worker(&[]).ready().await;
+    let user = member(&world).await;
+    let code = async |password: &str| {
+        let (headers, request) = world.log_in(&user, password);
+        world.ask(&headers, &request).await["errorCode"].clone()
+    };
+    assert_eq!(code("wrong horse battery").await, "wrong_credentials");
+    world.database.sql("UPDATE throttles SET failures = 20");
+    assert_eq!(code("wrong horse battery").await, "wrong_credentials");
+    assert!(worker.stop().await.success());
+    let worker = world.worker(&[]).ready().await;
+    assert_eq!(code(PASSWORD).await, "rate_limited");
+    assert!(worker.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hash_of_older_parameters_is_replaced_at_the_next_login() {
+    let world = World::shared().await;
+    let user = member(world).await;
+    let weak =
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).expect("parameters"));
+    let weak = weak.hash_password(PASSWORD.as_bytes()).expect("a hash").to_string();
+    world.database.sql(&format!("UPDATE credentials SET password_hash = '{weak}' WHERE user_id = '{user}'"));
+    let stored =
+        || world.database.sql(&format!("SELECT password_hash FROM credentials WHERE user_id = '{user}'"));
+    let (headers, request) = world.log_in(&user, "wrong horse battery");
+    assert_eq!(world.ask(&headers, &request).await["errorCode"], "wrong_credentials");
+    assert_eq!(stored(), weak);
+    let (headers, request) = world.log_in(&user, PASSWORD);
+    assert_eq!(world.ask(&headers, &request).await["isSuccess"], true);
+    assert!(stored().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", stored());
+    let (headers, request) = world.log_in(&user, PASSWORD);
+    assert_eq!(world.ask(&headers, &request).await["isSuccess"], true);
+}
+
 /// Compares medians, which a disturbed machine moves together: the two kinds of tries take turns.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_user_takes_as_long_as_a_known_one() {
@@ -109,6 +171,14 @@ async fn old_rows_go_in_batches_and_idle_sessions_end() {
     insert(&keys[0], "8 days", "-20 days");
     insert(&keys[1], "1 day", "-20 days");
     insert(&keys[2], "40 days", "8 days");
+    // Both count as ended before the clean-up has met them.
+    let gateway = Database::open(&Secret::new(world.database.url("gateway")), "test", 2).expect("a URL");
+    let reads = Reads::new(gateway);
+    for (key, ended) in keys.iter().zip([true, false, true]) {
+        let session =
+            reads.session(&key.parse().expect("a key")).await.expect("an answer").expect("a session");
+        assert_eq!(session.ended_at.is_some(), ended, "{session:?}");
+    }
     world.database.sql(
         "INSERT INTO throttles SELECT 'address:old' || n, 1, now(), now() - interval '1 day' FROM generate_series(1, 1500) n",
     );

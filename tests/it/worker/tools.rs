@@ -68,6 +68,22 @@ async fn a_poison_record_hurts_nobody_else_and_is_replayed_once_its_reason_is_go
         assert_eq!(replies[round].0["isSuccess"], true, "{replies:?}");
         assert_eq!(state(), format!("{poison}|2"), "once, however often it is replayed");
     }
+    // Filters; and all three at two a second take a second.
+    let none =
+        world.command(&["dead-letter", "list", "--since", "2999-01-01T00:00:00Z"], "").expect("a list");
+    assert_eq!(none, "");
+    let all = ["dead-letter", "replay", "--kind", "ChangeStatus", "--code", "internal", "--rate", "2"];
+    let start = std::time::Instant::now();
+    let said = world.command(&all, "").expect("a replay");
+    assert_eq!((said.lines().count(), start.elapsed().as_secs() >= 1), (3, true), "{said}");
+    eventually("the other two to be done", || async {
+        let ids = [0, 4, 8].map(|n| format!("'{}'", people[n].id)).join(",");
+        let done = format!(
+            "SELECT count(*) FROM users WHERE user_id IN ({ids}) AND user_status = '{poison}' AND version = 2"
+        );
+        (world.database.sql(&done) == "3").then_some(())
+    })
+    .await;
     // Records of strangers are never replayed.
     world.kafka.tool("org.apache.kafka.tools.ConsoleProducer", &["--topic", "logout-request"], "stranger\n");
     let left = eventually("the stranger's letter", || async {

@@ -313,6 +313,11 @@ impl World {
         self.locked().iter().filter(|seen| seen.topic == DEAD_LETTER).cloned().collect()
     }
 
+    /// All that workers wrote so far.
+    pub(super) fn written(&self) -> Vec<Seen> {
+        self.locked().clone()
+    }
+
     fn locked(&self) -> MutexGuard<'_, Vec<Seen>> {
         self.seen.lock().expect("no panic while locked")
     }
@@ -447,7 +452,7 @@ pub(super) fn session() -> SessionKey {
     SessionToken::fresh().expect("random bytes").key()
 }
 
-/// The twenty topics of the sample; responses and events with fewer partitions than there, to start fast.
+/// The topics of the sample; responses and events with fewer partitions than there, to start fast.
 async fn topics(bootstrap: &str, partitions: i32) {
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", bootstrap).create().expect("a client");
