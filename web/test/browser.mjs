@@ -1,6 +1,7 @@
 // What the browser checks share: Chromium from the system and a page that fails on anything said in its console.
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
+import { after } from "node:test";
 import { chromium } from "playwright-core";
 import { startMock } from "./mock-gateway.mjs";
 
@@ -40,17 +41,23 @@ export async function live(page) {
   await page.waitForSelector(`${id("connection")}[data-state="live"]`);
 }
 
-/** A mock, a browser and what a test needs of them; `run` gets fresh ones. */
+/** One browser for all tests of a file. Each person in it has a context, with cookies and tabs of their own. */
+let shared;
+after(async () => (await shared)?.close());
+
+/** A fresh mock and what a test needs to open pages on it. */
 export async function stage(run) {
   const mock = await startMock();
-  const browser = await launch();
+  shared ??= launch();
+  const browser = await shared;
+  const contexts = [];
   const faults = [];
   try {
     await run({
       mock,
-      browser,
       open: async (path = "/", options = {}) => {
         const context = await browser.newContext({ locale: "en-GB", ...options });
+        contexts.push(context);
         const page = await context.newPage();
         page.setDefaultTimeout(15_000);
         faults.push(watch(page, mock.url));
@@ -60,7 +67,7 @@ export async function stage(run) {
     });
     assert.deepEqual(faults.flat(), []);
   } finally {
-    await browser.close();
+    await Promise.all(contexts.map((context) => context.close()));
     mock.close();
   }
 }

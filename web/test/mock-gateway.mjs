@@ -170,6 +170,8 @@ class MockGateway {
           const room = this.addRoom([userId, ...body.friendId], body.roomName ?? "");
           return this.changedRoom(room, [userId, ...body.friendId]);
         });
+      case "DELETE /api/rooms/:id/members/me":
+        return change("LeaveRoom", () => this.doLeave(this.rooms.get(id), userId));
       case "POST /api/rooms/:id/members":
         return change("AddRoom", () => {
           const room = this.rooms.get(id);
@@ -226,6 +228,17 @@ class MockGateway {
     const shape = { roomId, roomName, memberCount: members.length, members: members.slice(0, 20) };
     this.push(members, "room", { ...shape, joined, left: [], seq: room.messages.length, version });
     return { ...shape, createdAt: new Date().toISOString() };
+  }
+
+  doLeave(room, userId) {
+    if (room === undefined) throw new Refusal("room_not_found");
+    if (!room.members.delete(userId)) throw new Refusal("not_a_member");
+    room.version += 1;
+    const { roomId, roomName, version } = room;
+    const members = [...room.members.keys()];
+    const shape = { roomId, roomName, memberCount: members.length, members: members.slice(0, 20) };
+    this.push([...members, userId], "room", { ...shape, joined: [], left: [userId], seq: room.messages.length, version });
+    return { roomId, leftSeq: room.messages.length };
   }
 
   doAddUser(body) {

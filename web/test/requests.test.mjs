@@ -134,3 +134,84 @@ test("messages written fast stand in the order they were written", () =>
     assert.deepEqual(room.messages.map((m) => m.message), lines);
     await until(() => texts(page).then((all) => all.join()), lines.join());
   }));
+
+test("leaving a room asks first, is told to those who stay, and leads home in every tab", () =>
+  stage(async (stand) => {
+    const { page, room } = await inRoom(stand);
+    const luca = await stand.open(`/#/rooms/${room.roomId}`);
+    await logIn(luca, "luca");
+    await live(luca);
+    const other = await page.context().newPage();
+    await other.goto(`${stand.mock.url}/#/rooms/${room.roomId}`);
+    await live(other);
+    const dialog = `${id("leave-dialog")}[open]`;
+    const focused = () => page.evaluate(() => document.activeElement?.getAttribute("data-testid"));
+
+    // By keyboard: Escape leaves nothing, and the focus is back where it was.
+    await page.focus(id("room-leave"));
+    await page.keyboard.press("Enter");
+    await page.waitForSelector(dialog);
+    assert.equal(await focused(), "leave-cancel");
+    await page.keyboard.press("Escape");
+    await page.waitForSelector(id("leave-dialog"), { state: "detached" });
+    assert.equal(await focused(), "room-leave");
+    assert.ok(room.members.has("mina"));
+
+    // A refusal is told in the dialog, and trying again is a request of its own.
+    stand.mock.faults.refuse.LeaveRoom = "unavailable";
+    await page.keyboard.press("Enter");
+    await page.click(id("leave-submit"));
+    await page.waitForSelector(`${dialog} ${id("request-note")}[data-phase="failed"]`);
+    assert.match(await page.textContent(id("leave-dialog")), /not available right now/);
+    stand.mock.faults.refuse = {};
+    await page.click(id("leave-submit"));
+
+    await until(() => new URL(page.url()).hash, "#/");
+    await until(() => new URL(other.url()).hash, "#/");
+    await until(() => page.locator(id("room")).count(), 0);
+    await luca.waitForSelector(`${id("members-notice")}:has-text("Mina left")`);
+    assert.deepEqual([...room.members.keys()], ["luca"]);
+    await write(luca, "alone now");
+    await until(() => state(luca), "sent");
+    await until(() => luca.textContent(id("members-notice")), "");
+
+    // Added again, she reads on from there.
+    await luca.click(id("room-add"));
+    await luca.check(`${id("new-room-friend")}[data-user="mina"]`);
+    await luca.click(id("room-add-submit"));
+    await page.click(id("room"));
+    await write(luca, "welcome back");
+    await until(() => texts(page).then((all) => all.at(-1)), "welcome back");
+  }));
+
+test("opening a room again while it is not known whether it was opened makes no second one", () =>
+  stage(async (stand) => {
+    const { page } = await inRoom(stand);
+    stand.mock.faults.deadlineMs = 1_000;
+    stand.mock.faults.replyDelay.AddRoom = 6_000;
+    await page.click(id("new-room"));
+    await page.check(`${id("new-room-friend")}[data-user="luca"]`);
+    await page.fill(id("new-room-name"), "Once");
+    await page.click(id("new-room-submit"));
+    await page.waitForSelector(`form ${id("request-note")}[data-phase="unknown"]`);
+    await page.click(id("new-room-submit"));
+    await page.waitForSelector(id("message-input"));
+    assert.equal(stand.mock.calls.filter((call) => call === "POST /api/rooms").length, 1);
+    assert.equal([...stand.mock.rooms.values()].filter((room) => room.roomName === "Once").length, 1);
+  }));
+
+test("lists that cannot be read say why, and are read when they can be", () =>
+  stage(async ({ mock, open }) => {
+    friends(mock);
+    mock.faults.unavailable.add("ListRooms");
+    const page = await open();
+    await logIn(page, "mina");
+    await page.waitForSelector(id("read-error"));
+    assert.match(await page.textContent(id("read-error")), /not available right now.*Trying again/);
+    assert.equal(await page.getAttribute(id("connection"), "data-state"), "resync");
+    await page.waitForSelector(`${id("waiting")}[data-slow="true"]`);
+    mock.faults.unavailable.clear();
+    await live(page);
+    await until(() => page.locator(id("read-error")).count(), 0);
+    assert.equal(await page.locator(id("room")).count(), 1);
+  }));

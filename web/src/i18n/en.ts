@@ -7,6 +7,7 @@ export const en = {
   "app.language": "Language",
   "app.back": "Back",
   "app.close": "Close",
+  "app.cancel": "Cancel",
   "app.loading": "Loading…",
   "app.notFound": "There is nothing at this address.",
   "app.home": "Go to your rooms",
@@ -36,7 +37,6 @@ export const en = {
   "login.step.check": "Waiting for a worker to check it",
   "login.step.open": "Opening your live stream",
   "login.slow": "This takes longer than usual. You need not do anything.",
-  "login.cancel": "Cancel",
   "login.ended": "You were signed out: the session was ended elsewhere or has expired. Log in to go on.",
   "login.loggedOut": "You are logged out.",
   "login.continue": "Log in to go on to the page you asked for.",
@@ -70,7 +70,6 @@ export const en = {
   "me.statusSaved": "Status set. Your friends see it now.",
   "me.logout": "Log out",
   "me.logoutAll": "Log out everywhere",
-  "me.loggingOut": "Logging out…",
   "me.logoutUnknown": "You are logged out here. Whether your other devices are is not known yet.",
 
   "friends.title": "Friends",
@@ -85,7 +84,6 @@ export const en = {
   "friends.result.already": "already your friend",
   "friends.result.unknown": "no such user",
   "friends.result.self": "that is you",
-  "friends.count": "{n} friend|{n} friends#",
 
   "rooms.title": "Rooms",
   "rooms.empty": "No rooms yet. Open one with your friends.",
@@ -104,6 +102,8 @@ export const en = {
   "newRoom.chosen": "{n} chosen|{n} chosen#",
   "newRoom.chooseOne": "Choose at least one friend.",
   "newRoom.noFriends": "A room is opened with friends. Add one first.",
+
+  "lists.stale": "Not up to date: {reason} Trying again…",
 
   "room.members": "{n} member|{n} members#",
   "room.add": "Add people",
@@ -125,6 +125,11 @@ export const en = {
   "room.you": "You",
   "room.joined": "{names} joined",
   "room.left": "{names} left",
+  "room.leave": "Leave room",
+
+  "leave.title": "Leave {name}?",
+  "leave.text": "The room goes from your list, and you read no more of it. The others stay, with all that was said. Any of them can add you again.",
+  "leave.submit": "Leave",
 
   "req.sending": "Sending…",
   "req.slow": "Still working. The server has not answered yet.",

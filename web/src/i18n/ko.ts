@@ -9,6 +9,7 @@ export const ko: Record<keyof typeof en, string> = {
   "app.language": "언어",
   "app.back": "뒤로",
   "app.close": "닫기",
+  "app.cancel": "취소",
   "app.loading": "불러오는 중…",
   "app.notFound": "이 주소에는 아무것도 없습니다.",
   "app.home": "대화방으로 가기",
@@ -38,7 +39,6 @@ export const ko: Record<keyof typeof en, string> = {
   "login.step.check": "워커의 확인을 기다림",
   "login.step.open": "실시간 스트림 열기",
   "login.slow": "평소보다 오래 걸리고 있습니다. 그대로 기다리시면 됩니다.",
-  "login.cancel": "취소",
   "login.ended": "다른 곳에서 로그아웃했거나 세션이 만료되었습니다. 계속하려면 로그인하세요.",
   "login.loggedOut": "로그아웃되었습니다.",
   "login.continue": "요청한 페이지로 가려면 로그인하세요.",
@@ -72,7 +72,6 @@ export const ko: Record<keyof typeof en, string> = {
   "me.statusSaved": "상태 메시지를 바꿨습니다. 친구들에게 보입니다.",
   "me.logout": "로그아웃",
   "me.logoutAll": "모든 기기에서 로그아웃",
-  "me.loggingOut": "로그아웃하는 중…",
   "me.logoutUnknown": "이 기기에서는 로그아웃되었습니다. 다른 기기의 결과는 아직 알 수 없습니다.",
 
   "friends.title": "친구",
@@ -87,7 +86,6 @@ export const ko: Record<keyof typeof en, string> = {
   "friends.result.already": "이미 친구",
   "friends.result.unknown": "없는 사용자",
   "friends.result.self": "본인",
-  "friends.count": "친구 {n}명",
 
   "rooms.title": "대화방",
   "rooms.empty": "아직 대화방이 없습니다. 친구와 함께 열어 보세요.",
@@ -106,6 +104,8 @@ export const ko: Record<keyof typeof en, string> = {
   "newRoom.chosen": "{n}명 선택",
   "newRoom.chooseOne": "친구를 한 명 이상 고르세요.",
   "newRoom.noFriends": "대화방은 친구와 함께 엽니다. 먼저 친구를 추가하세요.",
+
+  "lists.stale": "최신 상태가 아닙니다: {reason} 다시 시도하는 중…",
 
   "room.members": "{n}명",
   "room.add": "사람 추가",
@@ -127,6 +127,11 @@ export const ko: Record<keyof typeof en, string> = {
   "room.you": "나",
   "room.joined": "{names} 님이 들어왔습니다",
   "room.left": "{names} 님이 나갔습니다",
+  "room.leave": "대화방 나가기",
+
+  "leave.title": "{name} 대화방에서 나갈까요?",
+  "leave.text": "대화방이 목록에서 사라지고 더 이상 읽을 수 없습니다. 다른 사람들과 그동안의 대화는 그대로 남습니다. 남아 있는 사람이 다시 초대할 수 있습니다.",
+  "leave.submit": "나가기",
 
   "req.sending": "보내는 중…",
   "req.slow": "처리 중입니다. 서버가 아직 답하지 않았습니다.",

@@ -76,7 +76,7 @@ describe("the client", () => {
   it("asks for history by number and refuses what is no page", async () => {
     server.answer = () => json(200, { messages: [] });
     await parley.history("r/1", { before: 51, limit: 50 });
-    expect(server.calls[0]?.path).toBe("/api/rooms/r%2F1/messages?limit=50&before=51");
+    expect(server.calls[0]?.path).toBe("/api/rooms/r%2F1/messages?before=51&limit=50");
     server.answer = () => new Response("<html>", { status: 200 });
     await expect(parley.history("r", { limit: 50 })).rejects.toMatchObject({ code: "protocol" });
   });

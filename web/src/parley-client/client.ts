@@ -1,3 +1,4 @@
+import { call, type Call } from "./api";
 import { RecentKeys } from "./dedupe";
 import { Emitter } from "./emitter";
 import { ParleyError } from "./error";
@@ -6,7 +7,7 @@ import type { EventSourceLike, StreamState } from "./stream";
 import { SharedStream, type Channel, type Lock } from "./tabs";
 import type { TrackedRequest } from "./request";
 import { Tracker } from "./tracker";
-import type { Friend, MessagePage, ReplyOf, Room, StreamEvent, User } from "./types";
+import type { Friend, Kind, MessagePage, NewUser, ReplyOf, Room, StreamEvent, User } from "./types";
 
 export interface ParleyOptions {
   /** Origin and path before `/api`; empty for the page's own origin. */
@@ -17,13 +18,6 @@ export interface ParleyOptions {
   eventSource?: (url: string) => EventSourceLike;
   channel?: Channel;
   lock?: Lock;
-}
-
-export interface NewUser {
-  userId: string;
-  password: string;
-  email: string;
-  userName: string;
 }
 
 /** The cap of the contract on a page of a list. */
@@ -75,7 +69,7 @@ export class Parley {
   /** The user of this browser's session; undefined when it has none. */
   async me(): Promise<User | undefined> {
     try {
-      return (await this.#http.call("GET", "/api/me")).body as User;
+      return (await this.#http.call(call("get", "/api/me", {}))).body;
     } catch (cause) {
       if (cause instanceof ParleyError && cause.status === 401) return undefined;
       throw cause;
@@ -88,10 +82,10 @@ export class Parley {
    */
   signUp(user: NewUser, key?: string): TrackedRequest<"AddUser"> {
     const before = async () => {
-      await this.#http.call("GET", "/");
+      await this.#http.call({ method: "GET", path: "/" });
       this.stream.open();
     };
-    return this.#tracker.start({ kind: "AddUser", method: "POST", path: "/api/users", body: user, keyed: true, before }, key);
+    return this.#tracker.start({ kind: "AddUser", ...call("post", "/api/users", { body: user }), keyed: true, before }, key);
   }
 
   /**
@@ -101,9 +95,7 @@ export class Parley {
   login(userId: string, password: string): TrackedRequest<"Login"> {
     const request = this.#tracker.start({
       kind: "Login",
-      method: "POST",
-      path: "/api/session",
-      body: { userId, password },
+      ...call("post", "/api/session", { body: { userId, password } }),
       keyed: false,
     });
     const stop = request.changes.on(() => {
@@ -116,39 +108,47 @@ export class Parley {
 
   /** `everywhere` ends every session of this user. */
   logout(everywhere: boolean): TrackedRequest<"Logout"> {
-    const path = everywhere ? "/api/session?everywhere=true" : "/api/session";
-    return this.#tracker.start({ kind: "Logout", method: "DELETE", path, keyed: true });
+    return this.#change("Logout", call("delete", "/api/session", everywhere ? { query: { everywhere } } : {}));
   }
 
   changeStatus(status: string, key?: string): TrackedRequest<"ChangeStatus"> {
-    return this.#change("ChangeStatus", "PUT", "/api/me/status", { status }, key);
+    return this.#change("ChangeStatus", call("put", "/api/me/status", { body: { status } }), key);
   }
 
   addFriends(friendId: string[], key?: string): TrackedRequest<"AddFriend"> {
-    return this.#change("AddFriend", "POST", "/api/friends", { friendId }, key);
+    return this.#change("AddFriend", call("post", "/api/friends", { body: { friendId } }), key);
   }
 
   openRoom(friendId: string[], roomName: string | undefined, key?: string): TrackedRequest<"AddRoom"> {
     const body = roomName === undefined ? { friendId } : { friendId, roomName };
-    return this.#change("AddRoom", "POST", "/api/rooms", body, key);
+    return this.#change("AddRoom", call("post", "/api/rooms", { body }), key);
   }
 
   addMembers(roomId: string, friendId: string[], key?: string): TrackedRequest<"AddRoom"> {
-    return this.#change("AddRoom", "POST", `/api/rooms/${encodeURIComponent(roomId)}/members`, { friendId }, key);
+    const made = call("post", "/api/rooms/{roomId}/members", { params: { roomId }, body: { friendId } });
+    return this.#change("AddRoom", made, key);
   }
 
   send(roomId: string, message: string, key?: string): TrackedRequest<"AddChat"> {
-    return this.#change("AddChat", "POST", `/api/rooms/${encodeURIComponent(roomId)}/messages`, { message }, key);
+    const made = call("post", "/api/rooms/{roomId}/messages", { params: { roomId }, body: { message } });
+    return this.#change("AddChat", made, key);
+  }
+
+  /** Leaves a room: what is said there from now on is not for this user any more. */
+  leave(roomId: string, key?: string): TrackedRequest<"LeaveRoom"> {
+    return this.#change("LeaveRoom", call("delete", "/api/rooms/{roomId}/members/me", { params: { roomId } }), key);
   }
 
   /** All rooms of mine. @throws ParleyError */
   rooms(): Promise<Room[]> {
-    return this.#list("ListRooms", "/api/rooms", (reply) => [reply.rooms ?? [], reply.next]);
+    const page = (after?: string) => call("get", "/api/rooms", { query: pageQuery(after) });
+    return this.#list("ListRooms", page, (reply) => [reply.rooms ?? [], reply.next]);
   }
 
   /** All friends of mine. @throws ParleyError */
   friends(): Promise<Friend[]> {
-    return this.#list("ListFriends", "/api/friends", (reply) => [reply.friend ?? [], reply.next]);
+    const page = (after?: string) => call("get", "/api/friends", { query: pageQuery(after) });
+    return this.#list("ListFriends", page, (reply) => [reply.friend ?? [], reply.next]);
   }
 
   /**
@@ -156,18 +156,15 @@ export class Parley {
    * @throws ParleyError
    */
   async history(roomId: string, range: { before?: number; after?: number; limit: number }): Promise<MessagePage> {
-    const query = new URLSearchParams({ limit: String(range.limit) });
-    if (range.before !== undefined) query.set("before", String(range.before));
-    if (range.after !== undefined) query.set("after", String(range.after));
-    const path = `/api/rooms/${encodeURIComponent(roomId)}/messages?${query.toString()}`;
-    const page = (await this.#http.call("GET", path)).body as Partial<MessagePage> | undefined;
+    const made = call("get", "/api/rooms/{roomId}/messages", { params: { roomId }, query: range });
+    const page = (await this.#http.call(made)).body as MessagePage | undefined;
     if (!Array.isArray(page?.messages)) throw new ParleyError("protocol", "a page without messages", 200);
-    return page as MessagePage;
+    return page;
   }
 
   /** Says that everything up to `seq` has been read. @throws ParleyError */
   async markRead(roomId: string, seq: number): Promise<void> {
-    await this.#http.call("PUT", `/api/rooms/${encodeURIComponent(roomId)}/read`, { body: { seq } });
+    await this.#http.call(call("put", "/api/rooms/{roomId}/read", { params: { roomId }, body: { seq } }));
   }
 
   /** Forgets the requests that wait, as when the session is gone. */
@@ -182,27 +179,20 @@ export class Parley {
     this.stream.dispose();
   }
 
-  #change<K extends "ChangeStatus" | "AddFriend" | "AddRoom" | "AddChat">(
-    kind: K,
-    method: "POST" | "PUT",
-    path: string,
-    body: unknown,
-    key: string | undefined,
-  ): TrackedRequest<K> {
-    return this.#tracker.start({ kind, method, path, body, keyed: true }, key);
+  /** A change of state, which always carries a key. */
+  #change<K extends Kind>(kind: K, made: Call, key?: string): TrackedRequest<K> {
+    return this.#tracker.start({ kind, ...made, keyed: true }, key);
   }
 
   async #list<K extends "ListRooms" | "ListFriends", T>(
     kind: K,
-    path: string,
+    page: (after?: string) => Call,
     take: (reply: ReplyOf<K>) => [T[], string | null | undefined],
   ): Promise<T[]> {
     const all: T[] = [];
-    let after: string | null | undefined;
-    for (let page = 0; page < longestList; page++) {
-      const query = new URLSearchParams({ limit: String(pageLimit) });
-      if (typeof after === "string") query.set("after", after);
-      const [items, next] = take(await this.#read(kind, `${path}?${query.toString()}`));
+    let after: string | undefined;
+    for (let read = 0; read < longestList; read++) {
+      const [items, next] = take(await this.#read(kind, page(after)));
       all.push(...items);
       if (next === undefined || next === null || next === after) break;
       after = next;
@@ -211,9 +201,8 @@ export class Parley {
   }
 
   /** A read whose answer is overdue is simply asked again: it changes nothing. */
-  async #read<K extends "ListRooms" | "ListFriends">(kind: K, path: string): Promise<ReplyOf<K>> {
-    const spec = { kind, method: "GET", path, keyed: false, waitSeconds: readWaitSeconds } as const;
-    const request = this.#tracker.start<K>(spec);
+  async #read<K extends "ListRooms" | "ListFriends">(kind: K, made: Call): Promise<ReplyOf<K>> {
+    const request = this.#tracker.start<K>({ kind, ...made, keyed: false, waitSeconds: readWaitSeconds });
     const overdue = new Promise<never>((_resolve, reject) => {
       request.changes.on(() => {
         if (request.phase === "unknown") reject(new ParleyError("network", "the answer is overdue"));
@@ -221,4 +210,8 @@ export class Parley {
     });
     return Promise.race([request.result, overdue]);
   }
+}
+
+function pageQuery(after: string | undefined): { after?: string; limit: number } {
+  return { ...(after === undefined ? {} : { after }), limit: pageLimit };
 }

@@ -1,4 +1,4 @@
-import { errorCodes, type ErrorCode, type ReplyBase } from "./types";
+import type { ErrorCode, ReplyBase } from "./types";
 
 /**
  * Why a request did not succeed: a code of the contract, `network` when no answer came (the outcome
@@ -6,7 +6,23 @@ import { errorCodes, type ErrorCode, type ReplyBase } from "./types";
  */
 export type FailureCode = ErrorCode | "network" | "protocol" | "lost";
 
-const known: ReadonlySet<string> = new Set(errorCodes);
+// Listed as keys, so that the compiler misses the one that is missing.
+const codes: Record<ErrorCode, true> = {
+  invalid_request: true,
+  unauthenticated: true,
+  wrong_credentials: true,
+  user_exists: true,
+  user_not_found: true,
+  room_not_found: true,
+  not_a_member: true,
+  not_a_friend: true,
+  too_large: true,
+  rate_limited: true,
+  idempotency_mismatch: true,
+  deadline_exceeded: true,
+  unavailable: true,
+  internal: true,
+};
 
 /** The one error type of this library. `detail` is English text for people. */
 export class ParleyError extends Error {
@@ -35,7 +51,7 @@ export class ParleyError extends Error {
 
 /** Narrows text to the closed set; anything else is `internal`. */
 export function asErrorCode(value: unknown): ErrorCode {
-  return typeof value === "string" && known.has(value) ? (value as ErrorCode) : "internal";
+  return typeof value === "string" && Object.hasOwn(codes, value) ? (value as ErrorCode) : "internal";
 }
 
 /** The error that a reply with `isSuccess: false` stands for. */

@@ -1,20 +1,17 @@
+import type { Call } from "./api";
 import { asErrorCode, ParleyError } from "./error";
 
-/** Methods the API uses. */
-export type Method = "GET" | "POST" | "PUT" | "DELETE";
-
 export interface CallOptions {
-  body?: unknown;
   /** Sent as `Idempotency-Key`. */
   key?: string;
   /** Sent as `Prefer: wait=N`: the gateway holds the call for up to N seconds. */
   waitSeconds?: number;
 }
 
-/** A successful answer (status 200 to 299). `body` is undefined for 204. */
-export interface Answer {
+/** A successful answer (status 200 to 299). `body` is as described when the status is 200, and undefined for 204. */
+export interface Answer<T = unknown> {
   status: number;
-  body: unknown;
+  body: T;
   /** The server's clock by its `Date` header, in milliseconds; undefined when it sent none. */
   serverNow: number | undefined;
 }
@@ -35,7 +32,7 @@ export class Http {
   }
 
   /** @throws ParleyError on any status outside 200 to 299 and when no answer came. */
-  async call(method: Method, path: string, options: CallOptions = {}): Promise<Answer> {
+  async call<T>({ method, path, body: sent }: Call<T>, options: CallOptions = {}): Promise<Answer<T>> {
     const headers: Record<string, string> = { accept: "application/json, application/problem+json, */*;q=0.1" };
     // Every change is declared as JSON, also one without a body: the gateway refuses others as cross-site.
     if (method !== "GET") headers["content-type"] = "application/json";
@@ -49,7 +46,7 @@ export class Http {
       redirect: "error",
       signal: AbortSignal.timeout(callTimeoutMs),
     };
-    if (options.body !== undefined) init.body = JSON.stringify(options.body);
+    if (sent !== undefined) init.body = JSON.stringify(sent);
 
     let response: Response;
     let text: string;
@@ -62,7 +59,7 @@ export class Http {
     const body = parse(text);
     if (!response.ok) throw problem(response, body);
     const date = Date.parse(response.headers.get("date") ?? "");
-    return { status: response.status, body, serverNow: Number.isNaN(date) ? undefined : date };
+    return { status: response.status, body: body as T, serverNow: Number.isNaN(date) ? undefined : date };
   }
 }
 

@@ -1,5 +1,5 @@
 /** Parley's client: the HTTP API, requests that settle, and one event stream for all tabs. */
-export { Parley, type NewUser, type ParleyOptions } from "./client";
+export { Parley, type ParleyOptions } from "./client";
 export { Versions } from "./dedupe";
 export { ParleyError, type FailureCode } from "./error";
 export { RoomLog } from "./room-log";
@@ -11,6 +11,7 @@ export type {
   Kind,
   Message,
   MessagePage,
+  NewUser,
   ReplyOf,
   Room,
   RoomEvent,

@@ -1,6 +1,7 @@
+import { call, type Call } from "./api";
 import { Emitter } from "./emitter";
 import { errorOfReply, ParleyError } from "./error";
-import type { Http, Method } from "./http";
+import type { Http } from "./http";
 import type { Accepted, Kind, Reply, ReplyOf } from "./types";
 
 /**
@@ -12,11 +13,8 @@ import type { Accepted, Kind, Reply, ReplyOf } from "./types";
  */
 export type Phase = "sending" | "waiting" | "slow" | "unknown" | "done" | "failed";
 
-export interface RequestSpec<K extends Kind = Kind> {
+export interface RequestSpec<K extends Kind = Kind> extends Call {
   kind: K;
-  method: Method;
-  path: string;
-  body?: unknown;
   /** Whether the call takes an Idempotency-Key, which makes sending it again harmless. */
   keyed: boolean;
   /** `Prefer: wait=N`, for reads. */
@@ -116,11 +114,10 @@ export class TrackedRequest<K extends Kind = Kind> {
   }
 
   async #send(attempt: number): Promise<void> {
-    const { method, path, body, waitSeconds, before } = this.spec;
+    const { waitSeconds, before } = this.spec;
     try {
       await before?.();
-      const answer = await this.#http.call(method, path, {
-        ...(body === undefined ? {} : { body }),
+      const answer = await this.#http.call(this.spec, {
         ...(this.key === undefined ? {} : { key: this.key }),
         ...(waitSeconds === undefined ? {} : { waitSeconds }),
       });
@@ -142,7 +139,7 @@ export class TrackedRequest<K extends Kind = Kind> {
     this.changes.emit(this);
     if (this.settled) return; // Its reply was there before the 202.
     // The deadline is the server's time; only its distance from the answer's own date means anything here.
-    const left = Date.parse(accepted.deadline) - (serverNow ?? Date.now());
+    const left = Date.parse(accepted.deadline ?? "") - (serverNow ?? Date.now());
     const wait = Number.isFinite(left) ? Math.min(60_000, Math.max(1_000, left)) : fallbackDeadlineMs;
     this.#deadline = Date.now() + wait;
     this.#after(wait + graceMs, () => {
@@ -187,7 +184,7 @@ export class TrackedRequest<K extends Kind = Kind> {
     if (this.#looking || this.requestId === undefined) return;
     this.#looking = true;
     try {
-      const answer = await this.#http.call("GET", `/api/requests/${encodeURIComponent(this.requestId)}`);
+      const answer = await this.#http.call(call("get", "/api/requests/{requestId}", { params: { requestId: this.requestId } }));
       if (this.settled || answer.status === 202) return;
       this.#answered(answer.body);
     } catch (cause) {

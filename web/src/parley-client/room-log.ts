@@ -103,5 +103,5 @@ export class RoomLog {
 }
 
 function sameRequest(a: Message, b: Message): boolean {
-  return a.requestId === undefined || b.requestId === undefined || a.requestId === b.requestId;
+  return a.requestId === b.requestId;
 }

@@ -1,4 +1,5 @@
 import { computed, signal } from "@preact/signals";
+import type { ParleyError } from "../parley-client";
 import { parley } from "./client";
 import { friendsRead } from "./friends";
 import { roomsRead } from "./rooms";
@@ -11,6 +12,9 @@ parley.stream.states.on((state) => {
 
 /** How many reads are under way that bring this page up to date. */
 export const catchingUp = signal(0);
+
+/** Why the last of these reads failed, while another try is waited for. */
+export const readError = signal<ParleyError | undefined>(undefined);
 
 export type Connection = "live" | "reconnecting" | "resync" | "signed-out";
 

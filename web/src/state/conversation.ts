@@ -196,7 +196,6 @@ export class Conversation {
 
   #settle(message: Message): void {
     const { requestId } = message;
-    if (requestId === undefined) return;
     const left = this.#pending.filter((p) => p.request?.requestId !== requestId);
     if (left.length === this.#pending.length) return;
     this.#pending = left;

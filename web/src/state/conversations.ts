@@ -28,6 +28,11 @@ export async function catchUpConversations(openRoom: string | undefined): Promis
   if (openRoom !== undefined) await kept.get(openRoom)?.catchUp();
 }
 
+/** Forgets a room that was left: after a return another part of it may be seen. */
+export function dropConversation(roomId: string): void {
+  kept.delete(roomId);
+}
+
 export function clearConversations(): void {
   kept.clear();
 }

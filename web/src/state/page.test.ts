@@ -34,7 +34,7 @@ describe("the window of a long list", () => {
 });
 
 describe("rows", () => {
-  const message = (seq: number, writerId: string, createdAt: string) => ({ roomId: "r", seq, writerId, message: "x", createdAt });
+  const message = (seq: number, writerId: string, createdAt: string) => ({ roomId: "r", seq, writerId, message: "x", createdAt, requestId: `q${seq}` });
 
   it("carry the day once and the name once a run", () => {
     const rows = rowsOf(

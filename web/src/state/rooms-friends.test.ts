@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it, vi } from "vitest";
 import type { Message, Room, RoomEvent } from "../parley-client";
 import { clearFriends, displayName, friends, onFriend, onStatus, setFriends } from "./friends";
 import { roomTitle } from "./room-name";
-import { clearRooms, onRead, onRoom, onRoomMessage, roomById, rooms, setRooms } from "./rooms";
+import { clearRooms, dropRoom, lastChange, onRead, onRoom, onRoomMessage, roomById, rooms, setRooms } from "./rooms";
 
 const room = (more: Partial<Room> = {}): Room => ({
   roomId: "r1",
@@ -21,12 +21,15 @@ const message = (seq: number): Message => ({
   writerId: "mina",
   message: `m${seq}`,
   createdAt: `2026-01-01T00:00:0${seq}Z`,
+  requestId: `q${seq}`,
 });
 const changed = (version: number, more: Partial<RoomEvent> = {}): RoomEvent => ({
   roomId: "r1",
   roomName: "One",
   memberCount: 3,
   members: ["me", "mina", "luca"],
+  joined: [],
+  left: [],
   seq: 3,
   version,
   ...more,
@@ -74,6 +77,29 @@ describe("rooms", () => {
     expect(roomById("r1")).toMatchObject({ memberCount: 3, lastMessage: "three" });
     expect(onRoom(changed(6, { left: ["me"], members: ["mina"] }), "me")).toBe(true);
     expect(roomById("r1")).toBeUndefined();
+  });
+
+  it("that were left do not come back by a list that was asked for before, and do by being added again", () => {
+    setRooms([room()], 900);
+    onRoom(changed(5), "me");
+    dropRoom("r1");
+    setRooms([room()], 999);
+    expect(roomById("r1")).toBeUndefined();
+    vi.setSystemTime(2_000);
+    onRoom(changed(7, { joined: ["me"] }), "me");
+    expect(roomById("r1")).toMatchObject({ memberCount: 3 });
+    setRooms([room()], 1_500);
+    expect(roomById("r1")).toBeDefined();
+  });
+
+  it("tell who has joined or left until somebody writes", () => {
+    setRooms([room()], 900);
+    onRoom(changed(5, { joined: ["luca"] }), "me");
+    expect(lastChange.value).toEqual({ roomId: "r1", joined: ["luca"], left: [] });
+    onRoom(changed(6, { left: ["luca"], members: ["me", "mina"] }), "me");
+    expect(lastChange.value?.left).toEqual(["luca"]);
+    onRoomMessage(message(4), false);
+    expect(lastChange.value).toBeUndefined();
   });
 
   it("stand with the newest message first", () => {

@@ -8,6 +8,11 @@ interface Held extends Room {
 
 const held = signal<ReadonlyMap<string, Held>>(new Map());
 const versions = new Versions();
+/** When rooms were left, by this page's clock. */
+const leftAt = new Map<string, number>();
+
+/** The newest change of a room's members that was heard of, until somebody writes there. */
+export const lastChange = signal<{ roomId: string; joined: readonly string[]; left: readonly string[] } | undefined>(undefined);
 
 /** Whether the list has been read at least once. */
 export const roomsRead = signal(false);
@@ -36,6 +41,8 @@ function put(room: Held): void {
 export function setRooms(list: readonly Room[], askedAt: number): void {
   const next = new Map<string, Held>();
   for (const room of list) {
+    // It was left after this list was asked for, or while it was under way.
+    if ((leftAt.get(room.roomId) ?? -1) >= askedAt) continue;
     const known = held.value.get(room.roomId);
     const newer = known !== undefined && known.touchedAt >= askedAt && known.lastSeq >= room.lastSeq;
     next.set(room.roomId, newer ? known : { ...room, touchedAt: known?.touchedAt ?? 0 });
@@ -52,6 +59,7 @@ export function onRoomMessage(message: Message, mine: boolean): boolean {
   const room = held.value.get(message.roomId);
   if (room === undefined) return false;
   if (message.seq <= room.lastSeq) return true;
+  if (lastChange.value?.roomId === message.roomId) lastChange.value = undefined;
   put({
     ...room,
     lastSeq: message.seq,
@@ -66,12 +74,11 @@ export function onRoomMessage(message: Message, mine: boolean): boolean {
 /** Takes a change of membership. Returns true when `me` has left by it. */
 export function onRoom(event: RoomEvent, me: string): boolean {
   if (!versions.accept(event.roomId, event.version)) return false;
-  if (event.left?.includes(me) === true && !event.members.includes(me)) {
-    const next = new Map(held.value);
-    next.delete(event.roomId);
-    held.value = next;
+  if (event.left.includes(me)) {
+    dropRoom(event.roomId);
     return true;
   }
+  leftAt.delete(event.roomId);
   const known = held.value.get(event.roomId);
   put({
     roomId: event.roomId,
@@ -84,7 +91,18 @@ export function onRoom(event: RoomEvent, me: string): boolean {
     unread: known?.unread ?? 0,
     touchedAt: Date.now(),
   });
+  const joined = event.joined.filter((userId) => userId !== me);
+  // Whoever opens a room, or comes into it, needs not be told who is there.
+  if (known !== undefined) lastChange.value = { roomId: event.roomId, joined, left: event.left };
   return false;
+}
+
+/** Takes a room that was left out of the list. */
+export function dropRoom(roomId: string): void {
+  leftAt.set(roomId, Date.now());
+  const next = new Map(held.value);
+  next.delete(roomId);
+  held.value = next;
 }
 
 /** Everything up to `seq` has been read, here or in another tab. */
@@ -98,5 +116,7 @@ export function onRead(roomId: string, seq: number): void {
 export function clearRooms(): void {
   held.value = new Map();
   versions.clear();
+  leftAt.clear();
+  lastChange.value = undefined;
   roomsRead.value = false;
 }

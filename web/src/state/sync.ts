@@ -1,10 +1,10 @@
 import { signal } from "@preact/signals";
 import { ParleyError, type StreamEvent } from "../parley-client";
 import { parley } from "./client";
-import { catchingUp } from "./connection";
-import { catchUpConversations, clearConversations, liveMessage } from "./conversations";
+import { catchingUp, readError } from "./connection";
+import { catchUpConversations, clearConversations, dropConversation, liveMessage } from "./conversations";
 import { clearFriends, onFriend, onStatus, setFriends } from "./friends";
-import { clearRooms, onRead, onRoom, onRoomMessage, setRooms } from "./rooms";
+import { clearRooms, dropRoom, onRead, onRoom, onRoomMessage, setRooms } from "./rooms";
 import { go, route } from "./route";
 import { clearReadMarks, repeatReadMarks } from "./read-marks";
 import { me, phase, start } from "./session";
@@ -75,10 +75,12 @@ async function readAll(): Promise<void> {
       try {
         await Promise.all([readRooms(), readFriends(), catchUpConversations(openRoom())]);
         wait = firstRetryMs;
+        readError.value = undefined;
       } catch (cause) {
         if (!(cause instanceof ParleyError)) throw cause;
         if (cause.code === "unauthenticated") return;
         again = true;
+        readError.value = cause;
         await new Promise((resolve) => {
           setTimeout(resolve, Math.max(wait, cause.retryAfterMs ?? 0));
         });
@@ -88,6 +90,7 @@ async function readAll(): Promise<void> {
   } finally {
     running = false;
     catchingUp.value -= 1;
+    readError.value = undefined;
     if (again && mine !== generation && phase.value === "signed-in") void readAll();
   }
 }
@@ -124,7 +127,7 @@ function take(event: StreamEvent): void {
       break;
     }
     case "room":
-      if (onRoom(event.data, user.userId) && openRoom() === event.data.roomId) go("/", true);
+      if (onRoom(event.data, user.userId)) leftRoom(event.data.roomId);
       break;
     case "friend":
       onFriend(event.data.friend, event.data.version);
@@ -152,7 +155,15 @@ function takeReply(reply: Extract<StreamEvent, { name: "reply" }>["data"]): void
     // The `friend` events say the same; this is for the one that came before this stream.
     void readFriends().catch(() => undefined);
   }
+  if (reply.kind === "LeaveRoom" && typeof reply.roomId === "string") leftRoom(reply.roomId);
   if (reply.kind === "AddRoom") void readRooms().catch(() => undefined);
+}
+
+/** I am no member of this room any more. */
+export function leftRoom(roomId: string): void {
+  dropRoom(roomId);
+  dropConversation(roomId);
+  if (openRoom() === roomId) go("/", true);
 }
 
 function isReadNote(note: unknown): note is { read: string; seq: number } {

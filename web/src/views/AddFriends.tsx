@@ -1,10 +1,9 @@
 import { useState } from "preact/hooks";
 import { t } from "../i18n";
-import type { TrackedRequest } from "../parley-client";
 import { parley } from "../state/client";
 import { idsIn, userIdFault } from "../state/validate";
 import { RequestNote } from "./RequestNote";
-import { isBusy, useRequest } from "./use-request";
+import { useSend } from "./use-send";
 
 const mostIds = 100;
 
@@ -12,22 +11,13 @@ const mostIds = 100;
 export function AddFriends() {
   const [text, setText] = useState("");
   const [fault, setFault] = useState<string>();
-  const [started, setStarted] = useState<TrackedRequest<"AddFriend">>();
-  const request = useRequest(started);
-  const [sent, setSent] = useState<string[]>([]);
+  const { request, busy, send, retry } = useSend(
+    (ids: string[], key?: string) => parley.addFriends(ids, key),
+    () => setText(""), // Otherwise the note says why, and the text stays.
+  );
 
-  const send = (ids: string[], key?: string) => {
-    setSent(ids);
-    const made = parley.addFriends(ids, key);
-    setStarted(made);
-    void made.result.then(
-      () => setText(""),
-      () => undefined, // The note says why, and the text stays.
-    );
-  };
   const submit = (event: Event) => {
     event.preventDefault();
-    if (isBusy(request)) return;
     const ids = idsIn(text);
     const wrong = ids.find((id) => userIdFault(id) !== undefined);
     if (ids.length === 0) setFault(t("valid.required"));
@@ -56,19 +46,14 @@ export function AddFriends() {
           aria-invalid={fault !== undefined}
           onInput={(event) => setText(event.currentTarget.value)}
         />
-        <button type="submit" data-testid="add-friend-submit" disabled={isBusy(request)}>
+        <button type="submit" data-testid="add-friend-submit" disabled={busy}>
           {t("friends.addSubmit")}
         </button>
       </div>
       <p id="add-friend-hint" class={fault === undefined ? "hint" : "fault"} role={fault === undefined ? undefined : "alert"}>
         {fault ?? t("friends.addHint")}
       </p>
-      <RequestNote
-        request={request}
-        onRetry={() => {
-          if (request !== undefined) send(sent, request.keyForRetry());
-        }}
-      />
+      <RequestNote request={request} onRetry={retry} />
       {results.length > 0 && (
         <ul class="results" role="status" data-testid="add-friend-results">
           {results.map((one) => (

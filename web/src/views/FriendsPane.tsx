@@ -2,7 +2,9 @@ import { t } from "../i18n";
 import { friends, friendsRead } from "../state/friends";
 import { AddFriends } from "./AddFriends";
 import { Avatar } from "./Avatar";
+import { Icon } from "./Icon";
 import { Link } from "./Link";
+import { Waiting } from "./Waiting";
 
 /** My friends with their statuses, and the form that adds more. */
 export function FriendsPane() {
@@ -17,7 +19,7 @@ export function FriendsPane() {
       </header>
       <AddFriends />
       {!friendsRead.value ? (
-        <p class="quiet">{t("app.loading")}</p>
+        <Waiting text={t("app.loading")} />
       ) : (
         list.length === 0 && <p class="quiet empty">{t("friends.empty")}</p>
       )}
@@ -40,15 +42,7 @@ export function FriendsPane() {
               aria-label={t("friends.message", { name: friend.userName || friend.userId })}
               title={t("friends.message", { name: friend.userName || friend.userId })}
             >
-              <svg viewBox="0 0 20 20" width="18" height="18" aria-hidden="true" focusable="false">
-                <path
-                  d="M4.5 4h11A1.5 1.5 0 0 1 17 5.500v6a1.5 1.5 0 0 1-1.5 1.5H10l-4 3.5V13H4.5A1.5 1.5 0 0 1 3 11.5v-6A1.5 1.5 0 0 1 4.5 4z"
-                  fill="none"
-                  stroke="currentColor"
-                  stroke-width="1.5"
-                  stroke-linejoin="round"
-                />
-              </svg>
+              <Icon name="message" />
             </Link>
           </li>
         ))}

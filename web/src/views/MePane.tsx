@@ -8,6 +8,7 @@ import { Avatar } from "./Avatar";
 import { LanguageSwitch } from "./LanguageSwitch";
 import { RequestNote } from "./RequestNote";
 import { isBusy, useRequest } from "./use-request";
+import { useSend } from "./use-send";
 
 /** Who I am, my status, and the ways out. */
 export function MePane() {
@@ -42,23 +43,18 @@ export function MePane() {
 function StatusForm({ current }: { current: string }) {
   // Undefined: what is shown is what the server holds, and follows it.
   const [draft, setDraft] = useState<string>();
-  const [started, setStarted] = useState<TrackedRequest<"ChangeStatus">>();
-  const request = useRequest(started);
+  const { request, busy, send, retry } = useSend(
+    (text: string, key?: string) => parley.changeStatus(text.trim(), key),
+    // Otherwise the note says why, and the draft stays.
+    (_reply, text) => setDraft((now) => (now === text ? undefined : now)),
+  );
   const fault = draft === undefined ? undefined : statusFault(draft);
-  const send = (text: string, key?: string) => {
-    const made = parley.changeStatus(text.trim(), key);
-    setStarted(made);
-    void made.result.then(
-      () => setDraft((now) => (now === text ? undefined : now)),
-      () => undefined, // The note says why, and the draft stays.
-    );
-  };
   return (
     <form
       class="status-form"
       onSubmit={(event) => {
         event.preventDefault();
-        if (fault === undefined && !isBusy(request)) send(draft ?? current);
+        if (fault === undefined) send(draft ?? current);
       }}
     >
       <label for="status-input">{t("me.status")}</label>
@@ -72,18 +68,12 @@ function StatusForm({ current }: { current: string }) {
           aria-invalid={fault !== undefined}
           onInput={(event) => setDraft(event.currentTarget.value)}
         />
-        <button type="submit" data-testid="status-submit" disabled={isBusy(request)}>
+        <button type="submit" data-testid="status-submit" disabled={busy}>
           {t("me.statusSave")}
         </button>
       </div>
       {fault !== undefined && <p class="fault">{t(fault)}</p>}
-      <RequestNote
-        request={request}
-        done={t("me.statusSaved")}
-        onRetry={() => {
-          if (request !== undefined) send(draft ?? current, request.keyForRetry());
-        }}
-      />
+      <RequestNote request={request} done={t("me.statusSaved")} onRetry={retry} />
     </form>
   );
 }

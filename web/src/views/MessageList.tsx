@@ -5,6 +5,7 @@ import { markRead } from "../state/read-marks";
 import { rowsOf } from "../state/rows";
 import { MessageRow } from "./MessageRow";
 import { useWindow } from "./use-window";
+import { Waiting } from "./Waiting";
 
 /** The messages of a room, oldest first; history comes as one scrolls up. */
 export function MessageList({ talk, title, me }: { talk: Conversation; title: string; me: string }) {
@@ -42,9 +43,7 @@ export function MessageList({ talk, title, me }: { talk: Conversation; title: st
       >
         <div class="history-note">
           {reading === "older" || reading === "newest" ? (
-            <p class="quiet">
-              <span class="spinner" aria-hidden="true" /> {t(reading === "older" ? "room.older" : "app.loading")}
-            </p>
+            <Waiting key={reading} text={t(reading === "older" ? "room.older" : "app.loading")} />
           ) : reading === "failed" ? (
             <p class="note bad">
               {t("room.olderFailed")} {reason(talk.error.value)}{" "}

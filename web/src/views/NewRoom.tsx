@@ -1,6 +1,5 @@
 import { useState } from "preact/hooks";
 import { t } from "../i18n";
-import type { TrackedRequest } from "../parley-client";
 import { parley } from "../state/client";
 import { friends, friendsRead } from "../state/friends";
 import { go } from "../state/route";
@@ -10,33 +9,28 @@ import { Field } from "./Field";
 import { FriendPicker } from "./FriendPicker";
 import { RequestNote } from "./RequestNote";
 import { useArrival, useTitle } from "./use-place";
-import { isBusy, useRequest } from "./use-request";
+import { useSend } from "./use-send";
 
 /** Opens a room with chosen friends. Opening one with the same single friend again leads to the room that is there. */
 export function NewRoom({ friend }: { friend: string | undefined }) {
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set(friend === undefined ? [] : [friend]));
   const [name, setName] = useState("");
   const [tried, setTried] = useState(false);
-  const [started, setStarted] = useState<TrackedRequest<"AddRoom">>();
-  const request = useRequest(started);
+  const { request, busy, send, retry } = useSend(
+    ({ ids, roomName }: { ids: string[]; roomName: string | undefined }, key?: string) => parley.openRoom(ids, roomName, key),
+    (reply) => {
+      if (typeof reply.roomId === "string") go({ view: "room", roomId: reply.roomId }, true);
+    },
+  );
   const heading = useArrival();
   useTitle(t("newRoom.title"));
   const wrongName = name.trim() === "" ? undefined : nameFault(name);
 
-  const send = (key?: string) => {
-    const made = parley.openRoom([...chosen], name.trim() === "" ? undefined : name.trim(), key);
-    setStarted(made);
-    void made.result.then(
-      (reply) => {
-        if (typeof reply.roomId === "string") go({ view: "room", roomId: reply.roomId }, true);
-      },
-      () => undefined, // The note says why.
-    );
-  };
   const submit = (event: Event) => {
     event.preventDefault();
     setTried(true);
-    if (chosen.size > 0 && wrongName === undefined && !isBusy(request)) send();
+    if (chosen.size === 0 || wrongName !== undefined) return;
+    send({ ids: [...chosen], roomName: name.trim() === "" ? undefined : name.trim() });
   };
 
   return (
@@ -70,13 +64,8 @@ export function NewRoom({ friend }: { friend: string | undefined }) {
           fault={wrongName && t(wrongName)}
           input={{ autocomplete: "off", maxLength: 128 }}
         />
-        <RequestNote
-          request={request}
-          onRetry={() => {
-            if (request !== undefined) send(request.keyForRetry());
-          }}
-        />
-        <button type="submit" class="primary" data-testid="new-room-submit" disabled={isBusy(request)}>
+        <RequestNote request={request} onRetry={retry} />
+        <button type="submit" class="primary" data-testid="new-room-submit" disabled={busy}>
           {t("newRoom.submit")}
         </button>
       </form>

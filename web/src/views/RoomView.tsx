@@ -3,12 +3,14 @@ import { reason, t } from "../i18n";
 import { conversation } from "../state/conversations";
 import { displayName } from "../state/friends";
 import { roomTitle } from "../state/room-name";
-import { roomById } from "../state/rooms";
+import { lastChange, roomById } from "../state/rooms";
 import { me } from "../state/session";
 import { AddMembers } from "./AddMembers";
 import { BackLink } from "./BackLink";
 import { ConnectionNote } from "./ConnectionBadge";
 import { Composer } from "./Composer";
+import { Icon } from "./Icon";
+import { LeaveRoom } from "./LeaveRoom";
 import { MessageList } from "./MessageList";
 import { useTitle } from "./use-place";
 
@@ -18,6 +20,7 @@ export function RoomView({ roomId }: { roomId: string }) {
   const talk = conversation(roomId, user);
   const room = roomById(roomId);
   const [adding, setAdding] = useState(false);
+  const [leaving, setLeaving] = useState(false);
   const title = room === undefined ? t("rooms.unnamed") : roomTitle(room, user, t("rooms.unnamed"));
   const failed = talk.reading.value === "failed" && talk.log.lastSeq === undefined ? talk.error.value : undefined;
   useTitle(title);
@@ -41,11 +44,19 @@ export function RoomView({ roomId }: { roomId: string }) {
         </div>
         <ConnectionNote />
         {room !== undefined && (
-          <button type="button" data-testid="room-add" aria-expanded={adding} onClick={() => setAdding(!adding)}>
-            {t("room.add")}
-          </button>
+          <div class="row">
+            <button type="button" class="compact" data-testid="room-add" title={t("room.add")} aria-expanded={adding} onClick={() => setAdding(!adding)}>
+              <Icon name="add" />
+              <span>{t("room.add")}</span>
+            </button>
+            <button type="button" class="compact" data-testid="room-leave" title={t("room.leave")} aria-haspopup="dialog" onClick={() => setLeaving(true)}>
+              <Icon name="leave" />
+              <span>{t("room.leave")}</span>
+            </button>
+          </div>
         )}
       </header>
+      {leaving && room !== undefined && <LeaveRoom room={room} title={title} onClose={() => setLeaving(false)} />}
       {adding && room !== undefined && <AddMembers room={room} onDone={() => setAdding(false)} />}
       {failed === undefined ? (
         <MessageList talk={talk} title={title} me={user} />
@@ -61,7 +72,21 @@ export function RoomView({ roomId }: { roomId: string }) {
           </button>
         </div>
       )}
+      <MembersNotice roomId={roomId} />
       <Composer key={roomId} talk={talk} title={title} disabled={failed !== undefined} />
     </div>
+  );
+}
+
+/** Who has joined or left while one looks on. */
+function MembersNotice({ roomId }: { roomId: string }) {
+  const change = lastChange.value;
+  const told = change?.roomId === roomId ? change : undefined;
+  const names = (ids: readonly string[]) => ids.map(displayName).join(", ");
+  return (
+    <p class="members-notice quiet" role="status" data-testid="members-notice">
+      {told !== undefined && told.joined.length > 0 && t("room.joined", { names: names(told.joined) })}
+      {told !== undefined && told.left.length > 0 && ` ${t("room.left", { names: names(told.left) })}`}
+    </p>
   );
 }

@@ -1,12 +1,14 @@
-import { t } from "../i18n";
+import { reason, t } from "../i18n";
 import { brief } from "../i18n/time";
 import type { Room } from "../parley-client";
+import { readError } from "../state/connection";
 import { othersIn, roomTitle } from "../state/room-name";
 import { rooms, roomsRead } from "../state/rooms";
 import { route } from "../state/route";
 import { me } from "../state/session";
 import { Avatar } from "./Avatar";
 import { Link } from "./Link";
+import { Waiting } from "./Waiting";
 
 /** My rooms, the one with the newest message first. */
 export function RoomsPane() {
@@ -19,8 +21,13 @@ export function RoomsPane() {
           {t("rooms.new")}
         </Link>
       </header>
+      {readError.value !== undefined && (
+        <p class="note bad" role="status" data-testid="read-error">
+          {t("lists.stale", { reason: reason(readError.value) })}
+        </p>
+      )}
       {!roomsRead.value ? (
-        <p class="quiet">{t("app.loading")}</p>
+        <Waiting text={t("app.loading")} />
       ) : (
         list.length === 0 && <p class="quiet empty">{t("rooms.empty")}</p>
       )}

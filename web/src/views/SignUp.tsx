@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { t } from "../i18n";
-import type { TrackedRequest } from "../parley-client";
+import type { NewUser } from "../parley-client";
 import { route } from "../state/route";
 import { logIn, signUp } from "../state/session";
 import { emailFault, nameFault, normalId, passwordFault, userIdFault } from "../state/validate";
@@ -9,7 +9,7 @@ import { focusFirstFault } from "./focus";
 import { Gate } from "./Gate";
 import { Link } from "./Link";
 import { RequestNote } from "./RequestNote";
-import { isBusy, useRequest } from "./use-request";
+import { useSend } from "./use-send";
 
 /** The sign-up form. When the account is there, the login follows by itself. */
 export function SignUp() {
@@ -18,8 +18,10 @@ export function SignUp() {
   const [email, setEmail] = useState("");
   const [name, setName] = useState("");
   const [tried, setTried] = useState(false);
-  const [started, setStarted] = useState<TrackedRequest<"AddUser">>();
-  const request = useRequest(started);
+  const { request, busy, send, retry } = useSend(
+    (account: NewUser, key?: string) => signUp(account, key),
+    (_reply, account) => void logIn(account.userId, account.password),
+  );
   const at = route.value;
   const next = at.view === "signup" ? at.next : undefined;
   const faults = {
@@ -30,20 +32,11 @@ export function SignUp() {
   };
   const shown = (fault: (typeof faults)[keyof typeof faults]) => (tried && fault !== undefined ? t(fault) : undefined);
 
-  const send = (key?: string) => {
-    const userId = normalId(user);
-    const made = signUp({ userId, password, email: email.trim(), userName: name.trim() }, key);
-    setStarted(made);
-    void made.result.then(
-      () => logIn(userId, password),
-      () => undefined, // The note below says why.
-    );
-  };
   const submit = (event: Event) => {
     event.preventDefault();
     setTried(true);
     if (Object.values(faults).some((fault) => fault !== undefined)) focusFirstFault(event.currentTarget);
-    else if (!isBusy(request)) send();
+    else send({ userId: normalId(user), password, email: email.trim(), userName: name.trim() });
   };
 
   return (
@@ -84,8 +77,8 @@ export function SignUp() {
           fault={shown(faults.password)}
           input={{ type: "password", autocomplete: "new-password", name: "password" }}
         />
-        <RequestNote request={request} done={t("signup.done")} />
-        <button type="submit" class="primary wide" data-testid="signup-submit" disabled={isBusy(request)}>
+        <RequestNote request={request} done={t("signup.done")} onRetry={retry} />
+        <button type="submit" class="primary wide" data-testid="signup-submit" disabled={busy}>
           {t("signup.submit")}
         </button>
       </form>

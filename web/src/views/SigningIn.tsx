@@ -28,7 +28,7 @@ export function SigningIn() {
         {request?.phase === "slow" && <p class="note warn">{t("login.slow")}</p>}
         {request?.phase === "unknown" && <RequestNote request={request} />}
         <button type="button" class="wide" onClick={cancelLogin}>
-          {t("login.cancel")}
+          {t("app.cancel")}
         </button>
       </div>
     </Gate>
