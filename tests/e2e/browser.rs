@@ -1,4 +1,4 @@
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 
 use serde_json::Value;
 use tokio::{
@@ -8,6 +8,9 @@ use tokio::{
 };
 
 use crate::cluster::{DEADLINE, gateway, root};
+
+/// For all of the web client's checks together; each of their steps has a deadline of its own.
+const WEB_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Two people in two browsers of a real Chromium, driven by `browser/two-users.mjs`, which says one JSON line a step.
 pub(crate) struct TwoUsers {
@@ -57,4 +60,16 @@ impl TwoUsers {
         let status = timeout(DEADLINE, self.child.wait()).await.expect("the browsers end").expect("a status");
         assert!(status.success(), "the browsers' script failed: {status}");
     }
+}
+
+/// The web client's own checks on a running Parley (`web/test/real`): status, unread counts, read marks, deep links, leaving a
+/// room, logging out everywhere, seven tabs, history.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_web_client_holds_on_the_real_system() {
+    let mut command = Command::new("npm");
+    command.args(["run", "--silent", "real"]).current_dir(root().join("web"));
+    command.env("PARLEY_ORIGIN", format!("http://{}", gateway())).kill_on_drop(true);
+    let run = command.spawn().expect("npm runs").wait_with_output();
+    let output = timeout(WEB_DEADLINE, run).await.expect("the checks end").expect("a status");
+    assert!(output.status.success(), "the web client's checks failed: see above");
 }

@@ -1,9 +1,7 @@
 // What the browser checks share: Chromium from the system and a page that fails on anything said in its console.
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { after } from "node:test";
 import { chromium } from "playwright-core";
-import { startMock } from "./mock-gateway.mjs";
 
 const candidates = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
@@ -39,37 +37,6 @@ export async function logIn(page, user, password = "password1") {
 
 export async function live(page) {
   await page.waitForSelector(`${id("connection")}[data-state="live"]`);
-}
-
-/** One browser for all tests of a file. Each person in it has a context, with cookies and tabs of their own. */
-let shared;
-after(async () => (await shared)?.close());
-
-/** A fresh mock and what a test needs to open pages on it. */
-export async function stage(run) {
-  const mock = await startMock();
-  shared ??= launch();
-  const browser = await shared;
-  const contexts = [];
-  const faults = [];
-  try {
-    await run({
-      mock,
-      open: async (path = "/", options = {}) => {
-        const context = await browser.newContext({ locale: "en-GB", ...options });
-        contexts.push(context);
-        const page = await context.newPage();
-        page.setDefaultTimeout(15_000);
-        faults.push(watch(page, mock.url));
-        await page.goto(mock.url + path);
-        return page;
-      },
-    });
-    assert.deepEqual(faults.flat(), []);
-  } finally {
-    await Promise.all(contexts.map((context) => context.close()));
-    mock.close();
-  }
 }
 
 /** Waits until `read` gives what is wanted. */

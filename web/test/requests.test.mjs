@@ -1,7 +1,8 @@
 // How requests are shown while they wait and when they fail, and that trying again never does a thing twice.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { id, live, logIn, stage, until } from "./browser.mjs";
+import { id, live, logIn, until } from "./browser.mjs";
+import { stage } from "./stage.mjs";
 
 function friends(mock) {
   mock.addUser("mina", "Mina");

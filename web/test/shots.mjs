@@ -1,9 +1,16 @@
-// Screenshots of each view: light, dark and phone. `node test/shots.mjs [FOLDER]`
-import { mkdir } from "node:fs/promises";
+// Screenshots of each view: light, dark, phone and Korean. `node test/shots.mjs [FOLDER]`, by default docs/screenshots.
+// They show names in several scripts: with fonts for Korean and emoji (Debian: fonts-nanum, fonts-noto-color-emoji) only.
+// With `pngquant` on the PATH they come out small.
+import { spawnSync } from "node:child_process";
+import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 import { id, launch, live, logIn } from "./browser.mjs";
 import { startMock } from "./mock-gateway.mjs";
 
-const folder = process.argv[2] ?? "shots";
+const folder = process.argv[2] ?? fileURLToPath(new URL("../../docs/screenshots", import.meta.url));
+/** All of them together, for they lie in the repository. */
+const mostBytes = 1_500_000;
+await rm(folder, { recursive: true, force: true });
 await mkdir(folder, { recursive: true });
 const mock = await startMock();
 const browser = await launch();
@@ -46,7 +53,11 @@ mock.addRoom(["dana", "jonas"], "Empty room");
 async function session(name, options, run) {
   const context = await browser.newContext({ locale: "en-GB", timezoneId: "Europe/Berlin", ...options });
   const page = await context.newPage();
-  const shot = (view) => page.screenshot({ path: `${folder}/${view}-${name}.png` });
+  const shot = async (view) => {
+    // Nothing is pointed at, and nothing turns.
+    await page.mouse.move(0, 0);
+    await page.screenshot({ path: `${folder}/${view}-${name}.png`, animations: "disabled", caret: "hide" });
+  };
   await run(page, shot);
   await context.close();
 }
@@ -88,6 +99,11 @@ async function tour(page, shot) {
   await page.waitForSelector(`${id("message")}[data-state="slow"]`);
   await shot("room");
   mock.faults.stall.clear();
+  await page.click(id("room-leave"));
+  await page.waitForSelector(`${id("leave-dialog")}[open]`);
+  await shot("leave");
+  await page.click(id("leave-cancel"));
+  await page.waitForSelector(id("leave-dialog"), { state: "detached" });
   if (phone) await page.click(id("back"));
   await page.click(id("new-room"));
   await page.check(`${id("new-room-friend")}[data-user="mina"]`);
@@ -118,3 +134,11 @@ await session("korean", { viewport: { width: 900, height: 740 }, colorScheme: "d
 });
 await browser.close();
 mock.close();
+
+const names = (await readdir(folder)).map((name) => `${folder}/${name}`);
+const quant = spawnSync("pngquant", ["--force", "--ext", ".png", "--speed", "1", "--quality", "80-100", "--strip", "--", ...names], { stdio: ["ignore", "inherit", "inherit"] });
+if (quant.error !== undefined) console.error("pngquant is not there: the pictures stay large");
+const sizes = await Promise.all(names.map(async (name) => (await stat(name)).size));
+const bytes = sizes.reduce((sum, size) => sum + size, 0);
+console.log(`${names.length} pictures, ${bytes} bytes: ${folder}`);
+if (bytes > mostBytes) throw new Error(`more than ${mostBytes} bytes`);

@@ -1,7 +1,8 @@
 // What the page says of its connection, and that nothing is missed or doubled by an interruption.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { id, live, logIn, stage, until } from "./browser.mjs";
+import { id, live, logIn, until } from "./browser.mjs";
+import { stage } from "./stage.mjs";
 
 function people(mock) {
   mock.addUser("mina", "Mina");

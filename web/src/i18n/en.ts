@@ -128,7 +128,7 @@ export const en = {
   "room.leave": "Leave room",
 
   "leave.title": "Leave {name}?",
-  "leave.text": "The room goes from your list, and you read no more of it. The others stay, with all that was said. Any of them can add you again.",
+  "leave.text": "It disappears from your list, and its messages are not for you any more. The others keep the conversation, and any of them can add you again.",
   "leave.submit": "Leave",
 
   "req.sending": "Sending…",

@@ -95,6 +95,33 @@ test("status, unread counts, read marks, deep links and logging out everywhere",
   assert.equal(new URL(luca.page.url()).hash, `#/rooms/${roomId}`);
 });
 
+test("a room is left, which those who stay are told, and its messages reach the leaver no more", async () => {
+  const [mina, luca] = [await person("stay"), await person("go")];
+  await friends(mina, luca);
+  const roomId = await room(mina, luca, "Soon smaller");
+  const inList = `${id("room")}[data-room="${roomId}"]`;
+  await luca.page.click(inList);
+  await write(mina.page, "before");
+  await until(() => texts(luca.page).then(String), "before");
+  await luca.page.click(id("room-leave"));
+  await luca.page.click(id("leave-submit"));
+  await until(() => new URL(luca.page.url()).hash, "#/", 40_000);
+  await luca.page.waitForSelector(inList, { state: "detached" });
+  await mina.page.waitForSelector(`${id("members-notice")}:has-text("left")`);
+  await write(mina.page, "after");
+  await mina.page.waitForSelector(`${id("message")}[data-seq="2"]`);
+  await luca.page.reload();
+  await live(luca.page);
+  assert.equal(await luca.page.locator(inList).count(), 0);
+  await mina.page.click(id("room-add"));
+  await mina.page.check(`${id("new-room-friend")}[data-user="${luca.userId}"]`);
+  await mina.page.click(id("room-add-submit"));
+  await luca.page.click(inList);
+  await write(mina.page, "welcome back");
+  await until(() => texts(luca.page).then((all) => all.at(-1)), "welcome back", 40_000);
+  assert.ok(!(await texts(luca.page)).includes("after"), "what was said without him is not for him");
+});
+
 test("a wrong password, a name that is taken and a room of others are told in words", async () => {
   const mina = await person("taken");
   const page = await open();
@@ -126,19 +153,19 @@ test("seven tabs share a stream, hear each message once, and history is read by 
     tabs.push(tab);
   }
   await luca.page.click(`${id("room")}[data-room="${roomId}"]`);
-  const lines = Array.from({ length: 120 }, (_, i) => `line ${i}`);
+  const lines = Array.from({ length: 60 }, (_, i) => `line ${i}`);
   for (const line of lines) await write(luca.page, line);
   for (const tab of tabs) await until(() => texts(tab).then(String), lines.join(), 90_000);
   await tabs[0].close();
   await write(tabs[4], "from the fifth");
-  for (const tab of tabs.slice(1)) await until(() => texts(tab).then((all) => all.slice(-2).join()), "line 119,from the fifth", 40_000);
+  for (const tab of tabs.slice(1)) await until(() => texts(tab).then((all) => all.slice(-2).join()), "line 59,from the fifth", 40_000);
 
   const fresh = await open(`#/rooms/${roomId}`);
   await logIn(fresh, luca.userId);
-  await fresh.waitForSelector(`${id("message")}[data-seq="121"]`);
+  await fresh.waitForSelector(`${id("message")}[data-seq="61"]`);
   await until(async () => {
     await fresh.locator(id("messages")).evaluate((box) => box.scrollTo(0, 0));
     return texts(fresh).then((all) => all.length);
-  }, 121);
+  }, 61);
   assert.deepEqual(await texts(fresh), [...lines, "from the fifth"]);
 });
