@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Why a request was not done: a closed set, the same in replies, problem documents, dead letters and metrics
 /// (protocol.md section 1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it; they are the wire's own words")]
 pub enum ErrorCode {

@@ -24,39 +24,45 @@ pub struct User {
 }
 
 /// One room of mine in a ListRooms reply.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoomEntry {
     /// Which room.
+    #[schema(value_type = uuid::Uuid)]
     pub room_id: RoomId,
     /// Its name for people.
     pub room_name: String,
     /// How many members it has.
     pub member_count: i64,
     /// At most 20 of them.
+    #[schema(value_type = Vec<String>)]
     pub members: Vec<UserId>,
     /// The newest message's number; 0 in an empty room.
+    #[schema(value_type = i64)]
     pub last_seq: Seq,
     /// The newest message that this reader may see.
+    #[schema(required = true)]
     pub last_message: Option<String>,
     /// When it was written.
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
     pub last_at: Option<Timestamp>,
     /// Messages after this reader's read mark.
     pub unread: i64,
 }
 
 /// A friend: in a ListFriends reply and in a `friend` event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "fields as in the table of protocol.md")]
 pub struct FriendEntry {
+    #[schema(value_type = String)]
     pub user_id: UserId,
     pub user_name: String,
     pub user_status: String,
 }
 
 /// What became of one id of an AddFriend request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FriendOutcome {
     /// They are friends now.
@@ -71,10 +77,11 @@ pub enum FriendOutcome {
 }
 
 /// One id of an AddFriend request with its result.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "fields as in the table of protocol.md")]
 pub struct AddFriendResult {
+    #[schema(value_type = String)]
     pub user_id: UserId,
     pub result: FriendOutcome,
 }

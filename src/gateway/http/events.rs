@@ -18,7 +18,7 @@ use crate::gateway::{
 /// What the browser is to wait before it comes back to a stream that broke, before jitter.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// The event stream (Server-Sent Events). `Last-Event-ID` resumes it on any replica.
+/// The event stream (Server-Sent Events); the schema `StreamEvents` has its events. `Last-Event-ID` resumes it on any replica.
 #[utoipa::path(get, path = "/api/events", tag = "events",
     params(("Last-Event-ID" = Option<String>, Header, description = "The cursor to resume from")),
     responses((status = 200, content_type = "text/event-stream", body = String), (status = 204, description = "The session has ended"),

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// My friends, a page of them. The answer comes from a worker, as all conversations do: ask with `Prefer: wait`.
-#[utoipa::path(get, path = "/api/friends", tag = "friends", security(("session" = [])),
+#[utoipa::path(get, path = "/api/friends", operation_id = "list_friends", tag = "friends", security(("session" = [])),
     params(PageParams, ("Prefer" = Option<String>, Header, description = "`wait=N`: hold the call up to N seconds")),
     responses((status = 202, body = Accepted), (status = 200, body = ReplyBody),
         Problem))]

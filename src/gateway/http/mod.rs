@@ -1,6 +1,7 @@
 //! The routes (protocol.md section 2), a file per group.
 
 mod body;
+mod described;
 mod events;
 mod friends;
 mod guard;

@@ -9,7 +9,10 @@ use utoipa::{
     openapi::security::{ApiKey, ApiKeyValue, SecurityScheme},
 };
 
-use super::{events, friends, me, messages, problem::ProblemBody, requests, rooms, session, users};
+use super::{
+    described::StreamEvents, events, friends, me, messages, problem::ProblemBody, requests, rooms, session,
+    users,
+};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -19,7 +22,7 @@ use super::{events, friends, me, messages, problem::ProblemBody, requests, rooms
             the stream, or to the call itself with `Prefer: wait=N`. The session is a cookie. Changes need \
             `Content-Type: application/json` and a same-origin `Sec-Fetch-Site` or `Origin`."
     ),
-    components(schemas(ProblemBody)),
+    components(schemas(ProblemBody, StreamEvents)),
     modifiers(&Session)
 )]
 struct Document;

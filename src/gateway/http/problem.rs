@@ -39,7 +39,6 @@ pub(crate) struct ProblemBody {
     /// What happened and what to do, in English.
     detail: String,
     /// From the closed set.
-    #[schema(value_type = String)]
     code: ErrorCode,
     /// The request, when one was made.
     #[schema(value_type = Option<uuid::Uuid>)]

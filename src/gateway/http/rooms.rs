@@ -39,7 +39,7 @@ pub(super) struct NewMembers {
 }
 
 /// My rooms, a page of them. The answer comes from a worker, as all conversations do: ask with `Prefer: wait`.
-#[utoipa::path(get, path = "/api/rooms", tag = "rooms", security(("session" = [])),
+#[utoipa::path(get, path = "/api/rooms", operation_id = "list_rooms", tag = "rooms", security(("session" = [])),
     params(PageParams, ("Prefer" = Option<String>, Header, description = "`wait=N`: hold the call up to N seconds")),
     responses((status = 202, body = Accepted), (status = 200, body = ReplyBody),
         Problem))]

@@ -7,14 +7,15 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+pub(super) use super::described::ReplyBody;
 use super::{App, Problem, prefer};
 use crate::{
     gateway::pending::Answer,
     ids::{RequestId, SessionKey, UserId},
     kafka::Delivery,
-    wire::{ErrorCode, Failure, HeaderName, Kind, ReplyHead, Request, RequestHeaders, request_record},
+    wire::{ErrorCode, Failure, HeaderName, ReplyHead, Request, RequestHeaders, request_record},
 };
 
 /// How long after its acceptance a request may still be done (protocol.md section 1).
@@ -34,28 +35,6 @@ pub(super) struct Accepted {
     /// `unknown` when Kafka did not say whether it has the request: the reply, the same key, or the request's id tell later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) accepted: Option<&'static str>,
-}
-
-/// A reply as an answer, for the description of the API: the fields that all replies have. Each kind adds its own.
-#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ReplyBody {
-    /// The conversation.
-    #[schema(value_type = String)]
-    kind: Kind,
-    /// The request that it answers.
-    #[schema(value_type = uuid::Uuid)]
-    request_id: RequestId,
-    /// Whom it concerns.
-    #[schema(value_type = Option<String>)]
-    user_id: Option<UserId>,
-    /// Whether it was done.
-    is_success: bool,
-    /// Why not: from the closed set.
-    #[schema(value_type = Option<String>)]
-    error_code: Option<ErrorCode>,
-    /// The same for people.
-    error_message: Option<String>,
 }
 
 /// Who asks, and under which name.
@@ -161,6 +140,7 @@ fn traceparent(headers: &HeaderMap) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Kind;
 
     #[test]
     fn only_a_real_trace_context_is_passed_on() {

@@ -11,7 +11,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The event stream (Server-Sent Events). `Last-Event-ID` resumes it on any replica. */
+        /** The event stream (Server-Sent Events); the schema `StreamEvents` has its events. `Last-Event-ID` resumes it on any replica. */
         get: operations["events"];
         put?: never;
         post?: never;
@@ -135,7 +135,7 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Leaves a room. */
+        /** Leaves a room. What was said before stays readable. */
         delete: operations["leave"];
         options?: never;
         head?: never;
@@ -231,12 +231,70 @@ export interface components {
              */
             requestId: string;
         };
+        /** @description One id of an AddFriend request with its result. */
+        AddFriendResult: {
+            result: components["schemas"]["FriendOutcome"];
+            userId: string;
+        };
+        /** @description What became of each id. */
+        AddedReply: components["schemas"]["ReplyFields"] & {
+            friendId?: components["schemas"]["AddFriendResult"][] | null;
+        };
+        /** @description The message as it stands in its room. */
+        ChatReply: components["schemas"]["ReplyFields"] & {
+            /** Format: date-time */
+            createdAt?: string | null;
+            message?: string | null;
+            /** Format: uuid */
+            roomId?: string | null;
+            /** Format: int64 */
+            seq?: number | null;
+        };
         /** @description Who logs in. */
         Credentials: {
             /** @description Its password. */
             password: string;
             /** @description The account. */
             userId: string;
+        };
+        /**
+         * @description Why a request was not done: a closed set, the same in replies, problem documents, dead letters and metrics
+         *     (protocol.md section 1).
+         * @enum {string}
+         */
+        ErrorCode: "invalid_request" | "unauthenticated" | "wrong_credentials" | "user_exists" | "user_not_found" | "room_not_found" | "not_a_member" | "not_a_friend" | "too_large" | "rate_limited" | "idempotency_mismatch" | "deadline_exceeded" | "unavailable" | "internal";
+        /** @description A friend: in a ListFriends reply and in a `friend` event. */
+        FriendEntry: {
+            userId: string;
+            userName: string;
+            userStatus: string;
+        };
+        /** @description `userId` has a new friend; `version` is that of the friend's own state. */
+        FriendEvent: {
+            friend: components["schemas"]["FriendEntry"];
+            userId: string;
+            /** Format: int64 */
+            version: number;
+        };
+        /**
+         * @description What became of one id of an AddFriend request.
+         * @enum {string}
+         */
+        FriendOutcome: "added" | "already" | "unknown" | "self";
+        /** @description A page of my friends. */
+        FriendsReply: components["schemas"]["ReplyFields"] & {
+            friend?: components["schemas"]["FriendEntry"][] | null;
+            /** @description The `after` of the next page; null at the end. */
+            next?: string | null;
+        };
+        /** @description The stream is open; a second one, with `userId`, says that its session has become so. */
+        HelloEvent: {
+            /** Format: date-time */
+            serverTime: string;
+            /** @description The beginning of the session's key, for people who compare logs. */
+            sessionKey: string;
+            /** @description Whose session it is; absent while the session is not open. */
+            userId?: string | null;
         };
         /** @description A page of a room's history, ascending by number. */
         History: {
@@ -247,6 +305,16 @@ export interface components {
              * @description Where the next page in the same direction begins: its `before`, or its `after`. Absent at the end.
              */
             next?: number | null;
+        };
+        /** @description The room that was left. */
+        LeaveReply: components["schemas"]["ReplyFields"] & {
+            /**
+             * Format: int64
+             * @description The number of the last message that its former member may see.
+             */
+            leftSeq?: number | null;
+            /** Format: uuid */
+            roomId?: string | null;
         };
         /** @description A message of a room: the same fields as in a `message` event. */
         Message: {
@@ -298,6 +366,7 @@ export interface components {
         };
         /** @description The fields of a problem document, for the description of the API. */
         ProblemBody: {
+            /** @description From the closed set. */
             code: components["schemas"]["ErrorCode"];
             /** @description What happened and what to do, in English. */
             detail: string;
@@ -329,6 +398,12 @@ export interface components {
              */
             seq: number;
         };
+        /** @description The stream is closed after this; come back in about that time. */
+        ReconnectEvent: {
+            /** Format: int64 */
+            afterMs: number;
+        };
+        /** @description A reply, by its kind: an answer over HTTP, and the data of a `reply` event. A kind's own fields are there on success. */
         ReplyBody: (components["schemas"]["UserReply"] & {
             /** @enum {string} */
             kind: "Login";
@@ -360,6 +435,139 @@ export interface components {
             /** @enum {string} */
             kind: "AddFriend";
         });
+        /** @description The fields that all replies have. */
+        ReplyFields: {
+            errorCode?: components["schemas"]["ErrorCode"] | null;
+            /** @description The same for people, in English. */
+            errorMessage?: string | null;
+            /** @description Whether it was done. */
+            isSuccess: boolean;
+            /**
+             * Format: uuid
+             * @description The request that it answers.
+             */
+            requestId: string;
+            /**
+             * Format: int32
+             * @description Seconds, with `rate_limited`.
+             */
+            retryAfter?: number | null;
+            /** @description Whom it concerns. */
+            userId?: string | null;
+        };
+        /** @description Everything since the client's cursor was sent again. */
+        ResumedEvent: {
+            /** Format: int64 */
+            replayed: number;
+        };
+        /** @description Continuity cannot be proven: read state again. */
+        ResyncEvent: {
+            reason: components["schemas"]["ResyncReason"];
+        };
+        /**
+         * @description Why: the cursor is too old, of another topic, unreadable, or too far behind.
+         * @enum {string}
+         */
+        ResyncReason: "expired" | "foreign" | "unknown" | "overflow";
+        /** @description One room of mine in a ListRooms reply. */
+        RoomEntry: {
+            /**
+             * Format: date-time
+             * @description When it was written.
+             */
+            lastAt: string | null;
+            /** @description The newest message that this reader may see. */
+            lastMessage: string | null;
+            /**
+             * Format: int64
+             * @description The newest message's number; 0 in an empty room.
+             */
+            lastSeq: number;
+            /**
+             * Format: int64
+             * @description How many members it has.
+             */
+            memberCount: number;
+            /** @description At most 20 of them. */
+            members: string[];
+            /**
+             * Format: uuid
+             * @description Which room.
+             */
+            roomId: string;
+            /** @description Its name for people. */
+            roomName: string;
+            /**
+             * Format: int64
+             * @description Messages after this reader's read mark.
+             */
+            unread: number;
+        };
+        /** @description A room was opened or its members changed; `version` counts these changes. */
+        RoomEvent: {
+            joined: string[];
+            left: string[];
+            /** Format: int64 */
+            memberCount: number;
+            /** @description At most 20 of them. */
+            members: string[];
+            /** Format: uuid */
+            roomId: string;
+            roomName: string;
+            /**
+             * Format: int64
+             * @description The room's newest message by then.
+             */
+            seq: number;
+            /** Format: int64 */
+            version: number;
+        };
+        /** @description The room that was opened or has grown. */
+        RoomReply: components["schemas"]["ReplyFields"] & {
+            /** Format: date-time */
+            createdAt?: string | null;
+            /** Format: int64 */
+            memberCount?: number | null;
+            /** @description At most 20 of them. */
+            members?: string[] | null;
+            /** Format: uuid */
+            roomId?: string | null;
+            roomName?: string | null;
+        };
+        /** @description A page of my rooms. */
+        RoomsReply: components["schemas"]["ReplyFields"] & {
+            /** @description The `after` of the next page; null at the end. */
+            next?: string | null;
+            rooms?: components["schemas"]["RoomEntry"][] | null;
+        };
+        /** @description The client fell behind; the stream is closed after this and can be resumed. */
+        SlowEvent: {
+            reason: string;
+        };
+        /** @description A friend changed their status message. */
+        StatusEvent: {
+            status: string;
+            userId: string;
+            /** Format: int64 */
+            version: number;
+        };
+        /** @description My status as it is now. */
+        StatusReply: components["schemas"]["ReplyFields"] & {
+            status?: string | null;
+        };
+        /** @description The events of `GET /api/events`: a property for each name, with the schema of its data. */
+        StreamEvents: {
+            friend: components["schemas"]["FriendEvent"];
+            hello: components["schemas"]["HelloEvent"];
+            message: components["schemas"]["Message"];
+            reconnect: components["schemas"]["ReconnectEvent"];
+            reply: components["schemas"]["ReplyBody"];
+            resumed: components["schemas"]["ResumedEvent"];
+            resync: components["schemas"]["ResyncEvent"];
+            room: components["schemas"]["RoomEvent"];
+            slow: components["schemas"]["SlowEvent"];
+            status: components["schemas"]["StatusEvent"];
+        };
         /** @description A user as replies show them. */
         User: {
             email: string;
@@ -373,121 +581,9 @@ export interface components {
             userName: string;
             userStatus: string;
         };
-        /** @enum {string} */
-        ErrorCode: "invalid_request" | "unauthenticated" | "wrong_credentials" | "user_exists" | "user_not_found" | "room_not_found" | "not_a_member" | "not_a_friend" | "too_large" | "rate_limited" | "idempotency_mismatch" | "deadline_exceeded" | "unavailable" | "internal";
-        ReplyFields: {
-            requestId: string;
-            userId?: string | null;
-            isSuccess: boolean;
-            errorCode?: null | components["schemas"]["ErrorCode"];
-            errorMessage?: string | null;
-            retryAfter?: number | null;
-        };
-        RoomEntry: {
-            roomId: string;
-            roomName: string;
-            memberCount: number;
-            members: string[];
-            lastSeq: number;
-            lastMessage: string | null;
-            lastAt: string | null;
-            unread: number;
-        };
-        FriendEntry: {
-            userId: string;
-            userName: string;
-            userStatus: string;
-        };
-        /** @enum {string} */
-        FriendOutcome: "added" | "already" | "unknown" | "self";
-        AddFriendResult: {
-            userId: string;
-            result: components["schemas"]["FriendOutcome"];
-        };
+        /** @description A reply with a user: who logged in, or the new account. */
         UserReply: components["schemas"]["ReplyFields"] & {
-            user?: null | components["schemas"]["User"];
-        };
-        RoomsReply: components["schemas"]["ReplyFields"] & {
-            rooms?: components["schemas"]["RoomEntry"][] | null;
-            next?: string | null;
-        };
-        FriendsReply: components["schemas"]["ReplyFields"] & {
-            friend?: components["schemas"]["FriendEntry"][] | null;
-            next?: string | null;
-        };
-        StatusReply: components["schemas"]["ReplyFields"] & {
-            status?: string | null;
-        };
-        RoomReply: components["schemas"]["ReplyFields"] & {
-            roomId?: string | null;
-            roomName?: string | null;
-            memberCount?: number | null;
-            members?: string[] | null;
-            createdAt?: string | null;
-        };
-        LeaveReply: components["schemas"]["ReplyFields"] & {
-            roomId?: string | null;
-            leftSeq?: number | null;
-        };
-        ChatReply: components["schemas"]["ReplyFields"] & {
-            roomId?: string | null;
-            seq?: number | null;
-            message?: string | null;
-            createdAt?: string | null;
-        };
-        AddedReply: components["schemas"]["ReplyFields"] & {
-            friendId?: components["schemas"]["AddFriendResult"][] | null;
-        };
-        HelloEvent: {
-            userId?: string | null;
-            sessionKey: string;
-            serverTime: string;
-        };
-        ResumedEvent: {
-            replayed: number;
-        };
-        /** @enum {string} */
-        ResyncReason: "expired" | "foreign" | "unknown" | "overflow";
-        ResyncEvent: {
-            reason: components["schemas"]["ResyncReason"];
-        };
-        RoomEvent: {
-            roomId: string;
-            roomName: string;
-            memberCount: number;
-            members: string[];
-            joined: string[];
-            left: string[];
-            seq: number;
-            version: number;
-        };
-        FriendEvent: {
-            userId: string;
-            friend: components["schemas"]["FriendEntry"];
-            version: number;
-        };
-        StatusEvent: {
-            userId: string;
-            status: string;
-            version: number;
-        };
-        SlowEvent: {
-            reason: string;
-        };
-        ReconnectEvent: {
-            afterMs: number;
-        };
-        StreamEvents: {
-            hello: components["schemas"]["HelloEvent"];
-            resumed: components["schemas"]["ResumedEvent"];
-            resync: components["schemas"]["ResyncEvent"];
-            reply: components["schemas"]["ReplyBody"];
-            message: components["schemas"]["Message"];
-            room: components["schemas"]["RoomEvent"];
-            friend: components["schemas"]["FriendEvent"];
-            status: components["schemas"]["StatusEvent"];
-            slow: components["schemas"]["SlowEvent"];
-            reconnect: components["schemas"]["ReconnectEvent"];
+            user?: components["schemas"]["User"] | null;
         };
     };
     responses: never;
