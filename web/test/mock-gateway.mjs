@@ -9,9 +9,9 @@ import { fileURLToPath } from "node:url";
 
 const dist = fileURLToPath(new URL("../dist/", import.meta.url));
 const types = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
-const policy =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; " +
-  "manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+// The very policy that the gateway sends.
+const guard = await readFile(new URL("../../src/gateway/http/guard.rs", import.meta.url), "utf8");
+const policy = /const CSP: &str = "([^"]+)";/.exec(guard)[1].replaceAll(/\\\s+/g, "");
 
 /** Starts the server on a free loopback port. */
 export async function startMock() {

@@ -234,6 +234,18 @@ test("the language is switched in place and kept", () =>
     await korean.waitForSelector("text=비밀번호");
   }));
 
+test("times are in the reader's zone", () =>
+  stage(async ({ mock, open }) => {
+    const room = people(mock);
+    mock.say(room, "luca", "at noon in London", new Date("2026-01-15T12:00:00Z"));
+    for (const [timezoneId, wanted] of [["Asia/Seoul", "21:00"], ["America/New_York", "07:00"]]) {
+      const page = await open(`/#/rooms/${room.roomId}`, { timezoneId });
+      await logIn(page, "mina");
+      await page.waitForSelector(`${id("message")}[data-seq="3"]`);
+      assert.equal(await page.textContent(`${id("message")}[data-seq="3"] time`), wanted);
+    }
+  }));
+
 test("the first load is under 100 KB compressed", () =>
   stage(async ({ open }) => {
     const { gzipSync } = await import("node:zlib");

@@ -74,6 +74,24 @@ test("a wrong password is told in words, and the form keeps the name", () =>
     await live(page);
   }));
 
+test("the login waits for the event, says when that is late and when it is not known, and then goes on", () =>
+  stage(async ({ mock, open }) => {
+    const room = friends(mock);
+    mock.faults.deadlineMs = 2_000;
+    mock.faults.replyDelay.Login = 7_000;
+    const page = await open(`/#/rooms/${room.roomId}`, { reducedMotion: "reduce" });
+    await logIn(page, "mina");
+    await page.waitForSelector(id("signing-in"));
+    await page.waitForSelector("text=takes longer than usual");
+    const turning = () => page.evaluate(() => document.getAnimations().length);
+    assert.equal(await turning(), 0, "nothing moves for those who want it so");
+    await page.waitForSelector(`${id("signing-in")} ${id("request-note")}[data-phase="unknown"]`);
+    await page.click(`${id("request-note")} button`);
+    assert.equal(new URL(page.url()).hash.split("?")[0], "#/login");
+    await live(page);
+    assert.equal(new URL(page.url()).hash, `#/rooms/${room.roomId}`);
+  }));
+
 test("a message stands there at once, is slow after a second, unknown at its deadline, and settles later", () =>
   stage(async (stand) => {
     const { page } = await inRoom(stand);

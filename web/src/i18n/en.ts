@@ -128,7 +128,7 @@ export const en = {
   "room.leave": "Leave room",
 
   "leave.title": "Leave {name}?",
-  "leave.text": "It disappears from your list, and its messages are not for you any more. The others keep the conversation, and any of them can add you again.",
+  "leave.text": "It disappears from your list and brings you no more messages. The others go on, and any of them can add you again.",
   "leave.submit": "Leave",
 
   "req.sending": "Sending…",

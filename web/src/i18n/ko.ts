@@ -130,7 +130,7 @@ export const ko: Record<keyof typeof en, string> = {
   "room.leave": "대화방 나가기",
 
   "leave.title": "{name} 대화방에서 나갈까요?",
-  "leave.text": "대화방이 목록에서 사라지고 더 이상 읽을 수 없습니다. 다른 사람들과 그동안의 대화는 그대로 남습니다. 남아 있는 사람이 다시 초대할 수 있습니다.",
+  "leave.text": "대화방이 목록에서 사라지고 새 메시지도 오지 않습니다. 다른 사람들은 계속 대화하며, 그중 누구든 다시 추가할 수 있습니다.",
   "leave.submit": "나가기",
 
   "req.sending": "보내는 중…",
