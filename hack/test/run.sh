@@ -82,6 +82,7 @@ lane "Parley's binaries and image" unlocked "$HACK/image/build.sh"
 join "dependencies" "Parley's binaries and image"
 [ ! -x hack/check/charts.sh ] || step "charts" hack/check/charts.sh >/dev/null
 
+step "web client in Chromium" npm --prefix web run --silent chromium
 step "unit and integration tests" run_tests cargo test --locked
 step "end-to-end tests" run_tests hack/test/namespace.sh hack/test/e2e.sh
 say "$(seconds $(($(date +%s%N) - t0)))  in all"

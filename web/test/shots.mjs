@@ -71,12 +71,14 @@ async function tour(page, shot) {
   await page.click(id("signup-submit"));
   await shot("signup");
   await page.click(id("go-login"));
-  mock.faults.replyDelay.Login = 1500;
+  mock.faults.stall.add("Login");
   await logIn(page, "dana");
   await page.waitForSelector(id("signing-in"));
-  await page.waitForTimeout(1150);
+  await page.waitForSelector(`${id("signing-in")} .note`);
   await shot("signing-in");
-  mock.faults.replyDelay = {};
+  mock.faults.stall.clear();
+  await page.click(`${id("signing-in")} > button`);
+  await logIn(page, "dana");
   await live(page);
   await shot("home");
   if (phone) {
