@@ -1,4 +1,5 @@
 use std::{
+    collections::VecDeque,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -138,7 +139,7 @@ impl Client {
         Ok(Stream {
             body: response.into_body(),
             parser: Parser::default(),
-            blocks: Vec::new(),
+            blocks: VecDeque::new(),
             last_id: None,
         })
     }
@@ -183,7 +184,7 @@ impl Client {
 pub struct Stream {
     body: Incoming,
     parser: Parser,
-    blocks: Vec<Message>,
+    blocks: VecDeque<Message>,
     last_id: Option<String>,
 }
 
@@ -193,15 +194,19 @@ impl Stream {
     /// # Errors
     /// When the connection breaks or the stream breaks its grammar.
     pub async fn next(&mut self) -> Result<Option<Message>, ClientError> {
-        while self.blocks.is_empty() {
-            let Some(frame) = self.body.frame().await else { return Ok(None) };
+        loop {
+            if let Some(block) = self.blocks.pop_front() {
+                self.last_id.clone_from(&block.id);
+                return Ok(Some(block));
+            }
+            let Some(frame) = self.body.frame().await else {
+                self.parser.end()?;
+                return Ok(None);
+            };
             if let Ok(bytes) = frame?.into_data() {
                 self.parser.push(&bytes, &mut self.blocks)?;
             }
         }
-        let block = self.blocks.remove(0);
-        self.last_id.clone_from(&block.id);
-        Ok(Some(block))
     }
 
     /// The cursor to resume from.

@@ -6,6 +6,7 @@ mod actor;
 mod audit;
 mod chat;
 mod client;
+mod grammar;
 mod run;
 mod sse;
 
@@ -13,5 +14,6 @@ pub use actor::{Actor, SetupError};
 pub use audit::{Audit, Findings, Heard};
 pub use chat::{ChatArgs, ChatReport, run_chat};
 pub use client::{Answer, Client, ClientError, Stream};
+pub use grammar::Grammar;
 pub use run::LoadgenCli;
-pub use sse::{Grammar, Message, Parser};
+pub use sse::{Message, Parser};

@@ -1,9 +1,14 @@
-//! A parser of `text/event-stream` after WHATWG HTML section 9.2, strict about what our gateway may send.
+//! A parser of `text/event-stream` after WHATWG HTML section 9.2 that checks every byte against what our gateway promises
+//! (protocol.md section 3), which is narrower than what the standard lets a reader accept.
+
+use std::collections::VecDeque;
+
+use super::Grammar;
 
 /// What a stream sent: an event, or a block without data that only sets the last event id (a heartbeat).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Message {
-    /// The `event` field; empty for the default type and for heartbeats.
+    /// The `event` field; empty for heartbeats and for `retry` alone.
     pub event: String,
     /// The `data` lines, joined by newlines.
     pub data: String,
@@ -13,34 +18,31 @@ pub struct Message {
     pub retry: Option<u64>,
 }
 
-/// A breach of the grammar that our gateway promises to keep (the standard itself is laxer).
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Grammar {
-    /// Not UTF-8.
-    #[error("the stream is not UTF-8")]
-    Utf8,
-    /// A carriage return: our gateway ends lines with LF alone.
-    #[error("a line holds a carriage return")]
-    CarriageReturn,
-    /// A field name that nobody reads.
-    #[error("unknown field {0:?}")]
-    Field(String),
-    /// `retry` is not a number.
-    #[error("retry is not a number of milliseconds")]
-    Retry,
-    /// An id with NUL or longer than 128 bytes.
-    #[error("the id is too long or holds NUL")]
-    Id,
-}
+/// The longest line: a page of a hundred rooms with twenty members each has 100 KB.
+const LONGEST: usize = 1 << 20;
+/// The longest id: browsers drop a longer `Last-Event-ID` from a cross-origin request.
+const LONGEST_ID: usize = 128;
+/// Events that carry the cursor after them. `slow` and `reconnect` are notices: the last id stands.
+const WITH_CURSOR: [&str; 8] = ["hello", "resumed", "resync", "reply", "message", "room", "friend", "status"];
+const NOTICES: [&str; 2] = ["slow", "reconnect"];
 
 /// Takes bytes as they come and gives whole blocks.
 #[derive(Debug, Default)]
 pub struct Parser {
+    /// The line that is not whole yet.
     buffer: Vec<u8>,
-    block: Message,
-    data_lines: usize,
-    touched: bool,
+    /// The block that is not whole yet.
+    block: Block,
     last_id: Option<String>,
+    greeted: bool,
+}
+
+#[derive(Debug, Default)]
+struct Block {
+    event: Option<String>,
+    data: Option<String>,
+    id: Option<String>,
+    retry: Option<u64>,
 }
 
 impl Parser {
@@ -48,85 +50,174 @@ impl Parser {
     ///
     /// # Errors
     /// At the first breach of the grammar.
-    pub fn push(&mut self, bytes: &[u8], blocks: &mut Vec<Message>) -> Result<(), Grammar> {
-        self.buffer.extend_from_slice(bytes);
-        let mut start = 0;
-        while let Some(end) = self.buffer[start..].iter().position(|byte| *byte == b'\n') {
-            let line =
-                std::str::from_utf8(&self.buffer[start..start + end]).map_err(|_| Grammar::Utf8)?.to_owned();
-            start += end + 1;
+    pub fn push(&mut self, bytes: &[u8], blocks: &mut VecDeque<Message>) -> Result<(), Grammar> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.extend_from_slice(bytes);
+        let mut rest = buffer.as_slice();
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let line = std::str::from_utf8(&rest[..end]).map_err(|_| Grammar::Utf8)?;
             if line.is_empty() {
-                if let Some(block) = self.finish() {
-                    blocks.push(block);
-                }
+                blocks.push_back(self.finish()?);
             } else {
-                self.line(&line)?;
+                self.line(line)?;
             }
+            rest = &rest[end + 1..];
         }
-        self.buffer.drain(..start);
+        if rest.len() > LONGEST {
+            return Err(Grammar::Long);
+        }
+        let done = buffer.len() - rest.len();
+        buffer.drain(..done);
+        self.buffer = buffer;
         Ok(())
     }
 
+    /// The server ended the stream.
+    ///
+    /// # Errors
+    /// When it did so inside an event.
+    pub fn end(&self) -> Result<(), Grammar> {
+        let Block { event, data, id, retry } = &self.block;
+        let whole =
+            self.buffer.is_empty() && event.is_none() && data.is_none() && id.is_none() && retry.is_none();
+        if whole { Ok(()) } else { Err(Grammar::Torn) }
+    }
+
     fn line(&mut self, line: &str) -> Result<(), Grammar> {
-        if line.contains('\r') {
-            return Err(Grammar::CarriageReturn);
+        if line.len() > LONGEST {
+            return Err(Grammar::Long);
         }
-        let (field, value) = line.split_once(':').unwrap_or((line, ""));
-        let value = value.strip_prefix(' ').unwrap_or(value);
-        self.touched |= !field.is_empty();
+        if line.contains(['\r', '\0']) {
+            return Err(Grammar::Control);
+        }
+        let (field, value) =
+            line.split_once(": ").ok_or_else(|| Grammar::Form(line.chars().take(40).collect()))?;
+        let block = &mut self.block;
         match field {
-            "" => {} // a comment
-            "event" => value.clone_into(&mut self.block.event),
-            "data" => {
-                if self.data_lines > 0 {
-                    self.block.data.push('\n');
+            "event" if block.event.is_none() && block.data.is_none() => block.event = Some(value.to_owned()),
+            "data" if block.id.is_none() => match &mut block.data {
+                Some(data) => {
+                    data.push('\n');
+                    data.push_str(value);
                 }
-                self.data_lines += 1;
-                self.block.data.push_str(value);
-            }
-            "id" if value.len() > 128 || value.contains('\0') => return Err(Grammar::Id),
-            "id" => self.last_id = Some(value.to_owned()),
-            "retry" => self.block.retry = Some(value.parse().map_err(|_| Grammar::Retry)?),
+                None => block.data = Some(value.to_owned()),
+            },
+            "id" if block.id.is_none() => block.id = Some(id(value)?.to_owned()),
+            "retry" if block.retry.is_none() => block.retry = Some(retry(value)?),
+            "event" | "data" | "id" | "retry" => return Err(Grammar::Order(field.to_owned())),
             other => return Err(Grammar::Field(other.to_owned())),
         }
         Ok(())
     }
 
-    fn finish(&mut self) -> Option<Message> {
-        self.data_lines = 0;
-        let mut block = std::mem::take(&mut self.block);
-        block.id.clone_from(&self.last_id);
-        std::mem::take(&mut self.touched).then_some(block)
+    /// The block is whole: it is one of the four that a gateway sends.
+    fn finish(&mut self) -> Result<Message, Grammar> {
+        let Block { event, data, id, retry } = std::mem::take(&mut self.block);
+        let (event, data) = match (event, data) {
+            (Some(event), Some(data)) => {
+                self.check_event(&event, &data, id.is_some())?;
+                (event, data)
+            }
+            // A heartbeat or a time to wait, never both, never nothing.
+            (None, None) if id.is_some() != retry.is_some() => (String::new(), String::new()),
+            _ => return Err(Grammar::Block),
+        };
+        self.last_id = id.or_else(|| self.last_id.take());
+        Ok(Message { event, data, id: self.last_id.clone(), retry })
     }
+
+    fn check_event(&mut self, event: &str, data: &str, has_id: bool) -> Result<(), Grammar> {
+        if !data.starts_with('{') || serde_json::from_str::<serde::de::IgnoredAny>(data).is_err() {
+            return Err(Grammar::Json(event.to_owned()));
+        }
+        if WITH_CURSOR.contains(&event) {
+            self.greeted |= event == "hello";
+            if !self.greeted {
+                return Err(Grammar::BeforeHello(event.to_owned()));
+            }
+            return if has_id { Ok(()) } else { Err(Grammar::NoId(event.to_owned())) };
+        }
+        if NOTICES.contains(&event) { Ok(()) } else { Err(Grammar::Event(event.to_owned())) }
+    }
+}
+
+fn id(value: &str) -> Result<&str, Grammar> {
+    // No byte that Fetch calls unsafe in a request header.
+    let safe = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    if safe && value.starts_with("v1.") && value.len() <= LONGEST_ID { Ok(value) } else { Err(Grammar::Id) }
+}
+
+fn retry(value: &str) -> Result<u64, Grammar> {
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    value.parse().ok().filter(|_| digits).ok_or(Grammar::Retry)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const HELLO: &str = "event: hello\ndata: {}\nid: v1.a.b\n\n";
+
     #[test]
     fn blocks_come_out_whole_however_the_bytes_arrive() {
-        let text = "retry: 1500\n\nevent: hello\nid: v1.a.b\ndata: {\ndata: }\n\n: comment\n\nid: v1.a.c\n\nevent: message\ndata: é\n\n";
+        let text = "retry: 1500\n\nevent: hello\ndata: {\ndata: }\nid: v1.a.b\n\nid: v1.a.c\n\nevent: message\ndata: {\"é\":1}\nid: v1.a.d\n\nretry: 9\nevent: reconnect\ndata: {}\n\n";
         for size in 1..text.len() {
-            let (mut parser, mut blocks) = (Parser::default(), Vec::new());
+            let (mut parser, mut blocks) = (Parser::default(), VecDeque::new());
             for chunk in text.as_bytes().chunks(size) {
                 parser.push(chunk, &mut blocks).unwrap();
             }
-            assert_eq!(blocks.len(), 4, "{blocks:?}");
+            parser.end().unwrap();
+            assert_eq!(blocks.len(), 5, "{blocks:?}");
             assert_eq!(blocks[0].retry, Some(1_500));
             assert_eq!((blocks[1].event.as_str(), blocks[1].data.as_str()), ("hello", "{\n}"));
             assert_eq!((blocks[2].event.as_str(), blocks[2].id.as_deref()), ("", Some("v1.a.c")));
-            assert_eq!((blocks[3].data.as_str(), blocks[3].id.as_deref()), ("é", Some("v1.a.c")));
+            assert_eq!((blocks[3].data.as_str(), blocks[3].id.as_deref()), ("{\"é\":1}", Some("v1.a.d")));
+            assert_eq!((blocks[4].retry, blocks[4].id.as_deref()), (Some(9), Some("v1.a.d")));
         }
+    }
+
+    fn breach(text: &[u8]) -> Option<Grammar> {
+        let mut parser = Parser::default();
+        parser.push(text, &mut VecDeque::new()).and_then(|()| parser.end()).err()
     }
 
     #[test]
     fn breaches_are_told() {
-        let first = |text: &[u8]| Parser::default().push(text, &mut Vec::new()).unwrap_err();
-        assert_eq!(first(b"data: a\r\n\n"), Grammar::CarriageReturn);
-        assert_eq!(first(b"dta: a\n\n"), Grammar::Field("dta".into()));
-        assert_eq!(first(b"retry: soon\n\n"), Grammar::Retry);
-        assert_eq!(first(b"data: \xff\n\n"), Grammar::Utf8);
-        assert_eq!(first(format!("id: {}\n\n", "x".repeat(129)).as_bytes()), Grammar::Id);
+        assert_eq!(breach(HELLO.as_bytes()), None);
+        let after_hello = |text: &str| breach([HELLO, text].concat().as_bytes());
+        for (text, want) in [
+            ("data: {}\r\n\n", Grammar::Control),
+            ("data: \0\n\n", Grammar::Control),
+            ("data:{}\n\n", Grammar::Form("data:{}".into())),
+            (": comment\n\n", Grammar::Field(String::new())),
+            ("dta: {}\n\n", Grammar::Field("dta".into())),
+            ("retry: +5\n\n", Grammar::Retry),
+            ("retry: \n\n", Grammar::Retry),
+            ("id: \n\n", Grammar::Id),
+            ("id: v1.a=\n\n", Grammar::Id),
+            ("id: v1.a\nid: v1.b\n\n", Grammar::Order("id".into())),
+            ("event: message\nid: v1.a\ndata: {}\n\n", Grammar::Order("data".into())),
+            ("event: a\nevent: b\n\n", Grammar::Order("event".into())),
+            ("\n", Grammar::Block),
+            ("retry: 5\nid: v1.a\n\n", Grammar::Block),
+            ("event: message\nid: v1.a\n\n", Grammar::Block),
+            ("data: {}\nid: v1.a\n\n", Grammar::Block),
+            ("event: message\ndata: {\nid: v1.a\n\n", Grammar::Json("message".into())),
+            ("event: message\ndata: 7\nid: v1.a\n\n", Grammar::Json("message".into())),
+            ("event: message\ndata: {}\n\n", Grammar::NoId("message".into())),
+            ("event: session-ended\ndata: {}\nid: v1.a\n\n", Grammar::Event("session-ended".into())),
+            ("event: message\ndata: {}\nid: v1.a\n", Grammar::Torn),
+            ("id: v1.", Grammar::Torn),
+        ] {
+            assert_eq!(after_hello(text), Some(want), "{text:?}");
+        }
+        assert_eq!(
+            breach(b"event: message\ndata: {}\nid: v1.a\n\n"),
+            Some(Grammar::BeforeHello("message".into()))
+        );
+        assert_eq!(breach(b"event: reconnect\ndata: {}\n\n"), None);
+        assert_eq!(breach(b"data: \xff\n\n"), Some(Grammar::Utf8));
+        assert_eq!(breach(format!("id: v1.{}\n\n", "x".repeat(126)).as_bytes()), Some(Grammar::Id));
+        assert_eq!(breach(&vec![b'x'; LONGEST + 1]), Some(Grammar::Long));
     }
 }
