@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     http::{App, Shared, missing_page},
-    hub::{Dispatcher, Hub, Scout, ScoutLimits, ShardSettings},
+    hub::{Dispatcher, Hub, LINGER, Scout, ScoutLimits, ShardSettings},
     limits::Limits,
     metrics::Metrics,
     pending::Pending,
-    server,
+    server::{self, ServerLimits},
     session::{Cookies, Sessions},
     settings::{LimitArgs, RunArgs},
     sse::OutboxLimits,
@@ -118,9 +118,11 @@ pub(super) async fn run(args: RunArgs, process: Process) -> Result<(), Exit> {
     });
     serving.ready();
     let (stop, cut) = (process.shutdown.clone(), CancellationToken::new());
-    let tracker = server::serve(listener, app.router(), args.limits.max_connections, stop, cut.clone()).await;
+    // Readiness goes first: whoever asks is told before the first connection is refused.
+    let leaving = || serving.unready("draining");
+    let limits = server_limits(&args.limits);
+    let tracker = server::serve(listener, app.router(), limits, stop, leaving, cut.clone()).await;
 
-    serving.unready("draining");
     drain(&hub, &metrics, &tracker, args.drain()).await;
     cut.cancel();
     for task in background {
@@ -179,6 +181,12 @@ fn shard_settings(limits: &LimitArgs) -> ShardSettings {
         life: Duration::from_secs(limits.stream_life_seconds),
         unknown_life: Duration::from_secs(30),
     }
+}
+
+fn server_limits(limits: &LimitArgs) -> ServerLimits {
+    // A client that merely reads slowly is told so first: after the age of its queue and the time that it has to read that.
+    let unconfirmed = Duration::from_secs(limits.stream_queue_seconds) + LINGER + Duration::from_secs(5);
+    ServerLimits { connections: limits.max_connections, unconfirmed }
 }
 
 fn outboxes(limits: &LimitArgs, metrics: &Metrics) -> OutboxLimits {

@@ -5,6 +5,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use axum::{Router, body::Body};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -41,25 +42,41 @@ pub(super) fn listen(addr: SocketAddr) -> Result<TcpListener, Exit> {
     })
 }
 
+/// What bounds connections.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ServerLimits {
+    /// Connections at once.
+    pub(super) connections: usize,
+    /// How long the kernel waits for the other end to confirm what was sent: one that vanished without a word is noticed by the
+    /// first heartbeat that stays unconfirmed, not by the end of the stream's life.
+    pub(super) unconfirmed: Duration,
+}
+
 /// Accepts and serves until `stop`, then lets every connection finish what it is at. Returns when no new connection is taken any
-/// more; the tracker tells when the last one has ended.
+/// more; the tracker tells when the last one has ended. `leaving` is called before the listener closes.
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
-    most: usize,
+    limits: ServerLimits,
     stop: Shutdown,
+    leaving: impl FnOnce(),
     cut: CancellationToken,
 ) -> TaskTracker {
     let tracker = TaskTracker::new();
-    let permits = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+    let permits = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
     loop {
         // Taken before the accept: what is too much waits in the kernel's queue, and costs nothing here.
         let accepted = tokio::select! {
-            () = stop.wait() => break,
+            () = stop.wait() => {
+                leaving();
+                break;
+            }
             accepted = accept(&listener, &permits) => accepted,
         };
         match accepted {
             Ok((socket, peer, permit)) => {
+                // A kernel that cannot do so still ends the connection, after some fifteen minutes.
+                let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(limits.unconfirmed));
                 tracker.spawn(connection(socket, peer, router.clone(), stop.clone(), cut.clone(), permit));
             }
             Err(error) => {

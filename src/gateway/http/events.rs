@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use axum::{
     Extension, Router,
     body::Body,
@@ -14,9 +12,6 @@ use crate::gateway::{
     hub::{Opening, Reason, SessionState, Wanted},
     sse::{self, Cursor, Outbox, StreamBody},
 };
-
-/// What the browser is to wait before it comes back to a stream that broke, before jitter.
-const RETRY: Duration = Duration::from_secs(2);
 
 /// The event stream (Server-Sent Events); the schema `StreamEvents` has its events. `Last-Event-ID` resumes it on any replica.
 #[utoipa::path(get, path = "/api/events", tag = "events",
@@ -36,7 +31,7 @@ pub(super) async fn events(
     };
     let key = token.key();
     let admitted = match app.closed_to_streams() {
-        Some(reason) => Err((reason, RETRY.mul_f64(rand::random_range(0.5..1.5)))),
+        Some(reason) => Err((reason, app.limits.retry())),
         None => app.limits.stream(address, key),
     };
     let permit = match admitted {
@@ -55,7 +50,7 @@ pub(super) async fn events(
         outbox: outbox.clone(),
         permit,
         replies: replies.collect(),
-        retry: RETRY.mul_f64(rand::random_range(0.5..1.5)),
+        retry: app.limits.retry(),
     });
     let gone = stream.clone();
     // From here on the stream ends with this body, also when the client leaves before it has its answer.

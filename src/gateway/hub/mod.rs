@@ -28,7 +28,7 @@ pub(crate) use dispatch::Dispatcher;
 pub(crate) use lookup::{ConnId, OpenSession, SessionState};
 use record::Record;
 pub(crate) use scout::{Scout, ScoutLimits};
-pub(crate) use shard::{Opening, Reason, ShardSettings, Wanted};
+pub(crate) use shard::{LINGER, Opening, Reason, ShardSettings, Wanted};
 
 use super::{metrics::Metrics, sse::Epoch};
 use crate::ids::SessionKey;

@@ -76,6 +76,11 @@ impl Limits {
         })
     }
 
+    /// How long a browser is to wait before it comes back when its stream breaks.
+    pub(crate) fn retry(&self) -> Duration {
+        self.0.streams.retry()
+    }
+
     /// One more stream; or why not, and when to come back.
     pub(crate) fn stream(
         &self,
@@ -135,6 +140,22 @@ pub(crate) mod tests {
         assert!((8..12).contains(&taken), "a burst of four seconds: {taken}");
         assert!(limits.user(&amy).is_ok(), "others are not touched");
         assert_eq!(network("2001:db8::1".parse().unwrap()), network("2001:db8::ffff:1".parse().unwrap()));
+    }
+
+    #[test]
+    fn the_time_to_come_back_grows_with_the_streams_that_are_here() {
+        let limits = limits(&["--max-connects-per-second", "10", "--max-unknown-streams-per-address", "100"]);
+        assert!((1..=3).contains(&limits.retry().as_secs()));
+        let here: Vec<_> =
+            (0..40).map(|n| limits.stream([127, 0, 0, 1].into(), SessionKey([n; 32])).unwrap()).collect();
+        let waits: Vec<Duration> = (0..50).map(|_| limits.retry()).collect();
+        let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
+        assert!(
+            least.as_secs() >= 3 && most.as_secs() <= 9 && *most > *least * 2,
+            "2 s + 4 s, spread: {waits:?}"
+        );
+        drop(here);
+        assert!(limits.retry().as_secs() <= 3);
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::{
 /// How long a refused stream waits at least, and at most however often it was refused.
 const SHORTEST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(60);
+/// New streams a second that are counted on where no limit is set.
+const UNLIMITED: u32 = 2_000;
 
 /// The streams that are open, by whom they count against. Touched when a stream opens, is identified and ends; never on the way of
 /// an event.
@@ -24,6 +26,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 pub(super) struct Streams {
     counts: Arc<Mutex<Counts>>,
     connects: Buckets<()>,
+    /// New streams that a gateway takes in a second.
+    per_second: u32,
     most: Most,
     /// How often each session was refused of late: it waits longer each time.
     refused: Refusals,
@@ -88,7 +92,17 @@ impl Streams {
             per_user: args.max_streams_per_user,
         };
         let refused = Refusals(Cache::builder().max_capacity(50_000).time_to_live(LONGEST * 2).build());
-        Self { counts: Arc::default(), connects: Buckets::new(args.max_connects_per_second), most, refused }
+        let per_second = args.max_connects_per_second;
+        Self { counts: Arc::default(), connects: Buckets::new(per_second), per_second, most, refused }
+    }
+
+    /// How long a browser waits before it comes back when its stream breaks: grows with the streams that are here, so that all
+    /// of them, when this gateway breaks, come to the others no faster than one of those takes them.
+    pub(super) fn retry(&self) -> Duration {
+        let all = self.counts.lock().unwrap_or_else(PoisonError::into_inner).all;
+        let per_second = if self.per_second == 0 { UNLIMITED } else { self.per_second };
+        let spread = Duration::from_secs(u64::try_from(all).unwrap_or(u64::MAX)) / per_second;
+        (SHORTEST + spread).min(LONGEST).mul_f64(rand::random_range(0.5..1.5))
     }
 
     /// Lets a stream in, as one of an unknown session; or says which limit it hit and how long it should stay away.

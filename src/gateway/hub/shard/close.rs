@@ -7,7 +7,7 @@ use super::{ConnId, Phase, Shard};
 use crate::gateway::sse::{self, Frame, NO_ID, Slow};
 
 /// How long a client that is too slow may take to read that it is.
-const LINGER: Duration = Duration::from_secs(10);
+pub(crate) const LINGER: Duration = Duration::from_secs(10);
 
 /// Why a stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -39,9 +39,14 @@ impl Shard {
     pub(super) fn push_frame(&mut self, id: ConnId, frame: Frame, event: &'static str) {
         let Some(conn) = self.conns.get(&id) else { return };
         match conn.outbox.push(frame) {
-            Ok(()) => self.metrics.sse_events_total.with_label_values(&[event]).inc(),
+            Ok(()) => self.count(event, 1),
             Err(slow) => self.slow(id, slow),
         }
+    }
+
+    fn count(&mut self, event: &'static str, sent: u64) {
+        let total = &self.metrics.sse_events_total;
+        self.sent.entry(event).or_insert_with(|| total.with_label_values(&[event])).inc_by(sent);
     }
 
     /// Sends a record to streams that are live. The cursor after it is the same for all of them.
@@ -66,7 +71,7 @@ impl Shard {
             }
         }
         let event = event_name(&record.route);
-        self.metrics.sse_events_total.with_label_values(&[event]).inc_by(sent);
+        self.count(event, sent);
         for id in own {
             if !self.conns.get(&id).is_some_and(|conn| has_had(conn, record)) {
                 self.push(id, record.head.clone(), record.stamped, event);

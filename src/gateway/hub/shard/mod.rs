@@ -18,8 +18,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use prometheus::IntCounter;
 
-pub(crate) use close::Reason;
+pub(crate) use close::{LINGER, Reason};
 use conn::{Conn, Phase};
 pub(crate) use conn::{Opening, Wanted};
 use people::{UserState, Watch};
@@ -72,6 +73,8 @@ pub(crate) struct Shard {
     /// Numbers the look-ups of rooms.
     ticket: u64,
     lookups: Vec<Lookup>,
+    /// The counters of events by name, each looked up once: the look-up takes a lock that all shards share.
+    sent: HashMap<&'static str, IntCounter>,
     /// When all streams must have left, once draining has begun.
     drain: Option<Instant>,
 }
@@ -89,6 +92,7 @@ impl Shard {
             rooms: HashMap::new(),
             ticket: 0,
             lookups: Vec::new(),
+            sent: HashMap::new(),
             drain: None,
             settings,
             metrics,

@@ -3,6 +3,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use serde_json::json;
 
 use super::{Conn, ConnId, Phase, Reason, Shard, Wanted};
@@ -284,6 +285,14 @@ impl Shard {
         let ended = self.ended_meanwhile(id);
         let Some(conn) = self.conns.get_mut(&id) else { return };
         conn.phase = Phase::Live;
+        // What was of use only until now: ten thousand idle streams keep none of it.
+        conn.from = Vec::new();
+        conn.registered = Vec::new();
+        conn.read_from = Vec::new();
+        conn.ends = None;
+        conn.held = Vec::new();
+        conn.wanted = Wanted::Nothing;
+        conn.early = Bytes::new();
         let replayed = plan.steps.len();
         let mut frames = Vec::with_capacity(replayed);
         for (step, mut after) in plan.steps {
