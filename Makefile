@@ -2,7 +2,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/parley/target
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test image web fmt bench-controller
+.PHONY: help up down test image web fmt bench-controller bench-gateway
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -24,6 +24,9 @@ web: ## the web client, which the gateway embeds
 
 bench-controller: ## what the controller costs: 10,000 topics, a real broker, a real API server
 	@hack/bench/controller.sh
+
+bench-gateway: ## measures the gateway under load, see docs/benchmarks.md
+	@hack/bench/gateway.sh
 
 fmt: ## formats the Rust sources
 	@cargo fmt --all

@@ -4,6 +4,7 @@
 
 mod actor;
 mod audit;
+pub mod bench;
 mod chat;
 mod client;
 mod grammar;

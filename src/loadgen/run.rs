@@ -1,4 +1,12 @@
-use super::{ChatArgs, run_chat};
+use std::{net::SocketAddr, time::Duration};
+
+use serde::Serialize;
+
+use super::{
+    ChatArgs,
+    bench::{FloodArgs, Stage, Talk, Target, run_drain, run_fanout, run_flood, run_idle, run_stuck},
+    run_chat,
+};
 use crate::process::{Command, Exit, Process, ProcessArgs};
 
 /// The command line of `loadgen`.
@@ -13,6 +21,62 @@ pub struct LoadgenCli {
 enum Scenario {
     /// Rooms with members who listen, and messages on an open-loop schedule
     Chat(ChatArgs),
+    /// The SQL that makes the users, sessions and rooms of the scenarios below
+    Stage(Stage),
+    /// Streams that hear nothing: memory of each
+    Idle {
+        #[command(flatten)]
+        stage: Stage,
+        #[command(flatten)]
+        target: Target,
+        /// Seconds that they are left alone
+        #[arg(long, default_value_t = 40)]
+        settle: u64,
+    },
+    /// Messages to rooms of listeners: latency, and processor time of each delivery
+    Fanout {
+        #[command(flatten)]
+        stage: Stage,
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        talk: Talk,
+    },
+    /// Readers that do not read beside others that do
+    Stuck {
+        #[command(flatten)]
+        stage: Stage,
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        talk: Talk,
+        /// Phases of each sort
+        #[arg(long, default_value_t = 3)]
+        rounds: u32,
+    },
+    /// A gateway that is asked to stop, and another one where its browsers go
+    Drain {
+        #[command(flatten)]
+        stage: Stage,
+        #[command(flatten)]
+        target: Target,
+        /// The address of the gateway that stays
+        #[arg(long)]
+        other: SocketAddr,
+        #[command(flatten)]
+        talk: Talk,
+    },
+    /// Thousands of new connections a second beside healthy clients
+    Flood {
+        #[command(flatten)]
+        stage: Stage,
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        talk: Talk,
+        #[command(flatten)]
+        flood: FloodArgs,
+    },
 }
 
 impl Command for LoadgenCli {
@@ -20,17 +84,58 @@ impl Command for LoadgenCli {
         None
     }
 
-    #[expect(clippy::print_stdout, reason = "the report is what the command is for")]
     async fn run(self, _process: Process) -> Result<(), Exit> {
-        let Scenario::Chat(args) = self.scenario;
-        if args.rooms == 0 || args.members == 0 || args.rate <= 0.0 {
-            return Err(Exit::settings("--rooms, --members and --rate must be above 0"));
+        match self.scenario {
+            Scenario::Chat(args) => {
+                if args.rooms == 0 || args.members == 0 || args.rate <= 0.0 {
+                    return Err(Exit::settings("--rooms, --members and --rate must be above 0"));
+                }
+                let report = run_chat(&args).await.map_err(Exit::failure)?;
+                tell(&report)?;
+                held(report.findings.clean(), "messages were lost or doubled: see the findings above")
+            }
+            Scenario::Stage(stage) => write(&stage.sql()),
+            Scenario::Idle { stage, target, settle } => {
+                let report = run_idle(&stage, &target, Duration::from_secs(settle)).await;
+                let report = report.map_err(Exit::failure)?;
+                tell(&report)?;
+                held(report.breaches.is_empty(), "see the breaches above")
+            }
+            Scenario::Fanout { stage, target, talk } => {
+                let report = run_fanout(&stage, &target, &talk).await.map_err(Exit::failure)?;
+                tell(&report)?;
+                held(report.lost == 0 && report.breaches.is_empty(), "messages were lost: see above")
+            }
+            Scenario::Stuck { stage, target, talk, rounds } => {
+                let report = run_stuck(&stage, &target, &talk, rounds).await.map_err(Exit::failure)?;
+                tell(&report)?;
+                held(report.breaches.is_empty(), "see the breaches above")
+            }
+            Scenario::Drain { stage, target, other, talk } => {
+                let report = run_drain(&stage, &target, other, &talk).await.map_err(Exit::failure)?;
+                tell(&report)?;
+                let good = report.lost == 0 && report.breaches.is_empty() && report.peak_to_mean <= 2.0;
+                held(good, "messages were lost, or browsers came back in a crowd: see above")
+            }
+            Scenario::Flood { stage, target, talk, flood } => {
+                let report = run_flood(&stage, &target, &talk, &flood).await.map_err(Exit::failure)?;
+                tell(&report)?;
+                held(report.lost == 0 && report.breaches.is_empty(), "messages were lost: see above")
+            }
         }
-        let report = run_chat(&args).await.map_err(Exit::failure)?;
-        println!("{}", serde_json::to_string_pretty(&report).map_err(Exit::failure)?);
-        if report.findings.clean() {
-            return Ok(());
-        }
-        Err(Exit::failure("messages were lost or doubled: see the findings above"))
     }
+}
+
+fn held(good: bool, else_why: &str) -> Result<(), Exit> {
+    if good { Ok(()) } else { Err(Exit::failure(else_why)) }
+}
+
+fn tell(report: &impl Serialize) -> Result<(), Exit> {
+    write(&(serde_json::to_string_pretty(report).map_err(Exit::failure)? + "\n"))
+}
+
+#[expect(clippy::print_stdout, reason = "the output is what the command is for")]
+fn write(text: &str) -> Result<(), Exit> {
+    print!("{text}");
+    Ok(())
 }

@@ -1,0 +1,126 @@
+use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::{Instant, sleep};
+
+use super::{BenchError, Stage, Talk, Target, crowd::Crowd, fanout::missing, idle::round, usage::resident};
+
+/// How a gateway leaves.
+#[derive(Debug, Clone, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DrainReport {
+    /// Streams that it had.
+    pub streams: usize,
+    /// Streams that came to the other gateway.
+    pub returned: usize,
+    /// Seconds between the first and the last of them.
+    pub over_seconds: f64,
+    /// How many came a second on average.
+    pub mean_per_second: f64,
+    /// How many came in the busiest second.
+    pub peak_per_second: usize,
+    /// The second by the first.
+    pub peak_to_mean: f64,
+    /// Seconds from SIGTERM to the end of the process.
+    pub ended_after_seconds: f64,
+    /// Messages accepted during the run.
+    pub accepted: u64,
+    /// Messages refused.
+    pub refused: u64,
+    /// Messages that a member did not hear, counted per member.
+    pub lost: u64,
+    /// Messages heard twice.
+    pub repeated: u64,
+    /// Streams that had to read their state anew.
+    pub resyncs: u64,
+    /// What went wrong.
+    pub breaches: Vec<String>,
+}
+
+/// A stream for each user of the stage at the target, which is then asked to stop while messages go on; browsers come back to
+/// `other`.
+///
+/// # Errors
+/// When the streams cannot be opened, or the process cannot be stopped.
+pub async fn run_drain(
+    stage: &Stage,
+    target: &Target,
+    other: SocketAddr,
+    talk: &Talk,
+) -> Result<DrainReport, BenchError> {
+    // Every second gateway is the one that stays: whoever leaves goes there, and stays there.
+    let crowd = Crowd::gather(stage, 0..stage.users, &[target.gateway, other]).await?;
+    let streams = crowd.live();
+    sleep(Duration::from_secs(1)).await;
+    let stop = async {
+        sleep(Duration::from_secs(3)).await;
+        let pid = i32::try_from(target.pid).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| std::io::Error::other("--pid is no process"))?;
+        kill_process(pid, Signal::TERM).map_err(std::io::Error::from)?;
+        let asked = Instant::now();
+        while resident(target.pid).is_ok() {
+            if asked.elapsed() > Duration::from_secs(120) {
+                return Err(BenchError::NoEnd);
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(asked.elapsed())
+    };
+    let (talked, ended) = tokio::join!(talk.run(stage, other), stop);
+    let ended = ended?;
+    // Those that were sent away last are still on their way.
+    let start = Instant::now();
+    while crowd.live() < streams && start.elapsed() < Duration::from_secs(30) {
+        sleep(Duration::from_millis(100)).await;
+    }
+    crowd.quiet().await;
+    let returns = crowd.tally.returns();
+    let (lost, repeated) = missing(stage, &crowd, &[&talked]);
+    let (over, peak) = spread(&returns);
+    let mean = returns.len() as f64 / over.max(1.0);
+    Ok(DrainReport {
+        streams,
+        returned: returns.len(),
+        over_seconds: round(over),
+        mean_per_second: round(mean),
+        peak_per_second: peak,
+        peak_to_mean: round(peak as f64 / mean.max(0.001)),
+        ended_after_seconds: round(ended.as_secs_f64()),
+        accepted: talked.total(),
+        refused: talked.refused,
+        lost,
+        repeated,
+        resyncs: crowd.tally.resyncs.load(Ordering::Relaxed),
+        breaches: crowd.tally.breaches(),
+    })
+}
+
+/// The span of these moments, and the most of them within one second from any of them on.
+fn spread(moments: &[Instant]) -> (f64, usize) {
+    let mut sorted = moments.to_vec();
+    sorted.sort_unstable();
+    let span = match (sorted.first(), sorted.last()) {
+        (Some(first), Some(last)) => (*last - *first).as_secs_f64(),
+        _ => 0.0,
+    };
+    let within = |(n, from): (usize, &Instant)| {
+        sorted.partition_point(|moment| *moment < *from + Duration::from_secs(1)) - n
+    };
+    (span, sorted.iter().enumerate().map(within).max().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_busiest_second_may_begin_anywhere() {
+        let start = Instant::now();
+        let at = |millis: &[u64]| {
+            let moments: Vec<_> = millis.iter().map(|ms| start + Duration::from_millis(*ms)).collect();
+            spread(&moments)
+        };
+        assert_eq!(at(&[]), (0.0, 0));
+        assert_eq!(at(&[2_000, 0, 900, 1_100, 1_200]), (2.0, 3));
+    }
+}
