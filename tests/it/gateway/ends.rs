@@ -68,6 +68,19 @@ async fn all_sessions_of_a_user_end_but_the_one_that_was_opened_after() {
     after.until("a heartbeat", |block| block.event.is_empty() && block.id.is_some()).await;
 }
 
+/// The event that says so may be late or lost: nobody is believed for longer than the cache's five seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ended_session_is_refused_within_seconds_though_no_event_says_so() {
+    let kit = Kit::shared().await;
+    let amy = kit.person("amy");
+    assert_eq!(amy.client.get("/api/me").await.unwrap().status, 200);
+    kit.chat.database.sql(&format!("UPDATE sessions SET ended_at = now() WHERE user_id = '{}'", amy.id));
+    crate::fixtures::eventually("a refusal", || async {
+        (amy.client.get("/api/me").await.ok()?.status == 401).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_session_ends_while_it_streams() {
     let kit = Kit::own(1, &[("PARLEY_HEARTBEAT_SECONDS", "1")]).await;

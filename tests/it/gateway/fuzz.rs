@@ -12,6 +12,11 @@ use super::{kit::Kit, parsers::foreign};
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,\
      response_schema_conformance,unsupported_method,allow_header_conformance,ignored_auth";
 
+/// What the fuzzer runs with: the whole of it as somebody who is logged in, less of it as nobody, and with calls that wait for the
+/// worker's replies, which are answers like any others.
+const RUNS: [(&str, &str, &[&str]); 3] =
+    [("amy", "30", &[]), ("nobody", "5", &[]), ("amy", "5", &["--header", "prefer:wait=20"])];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fuzzer_finds_no_answer_that_the_description_does_not_tell() {
     // No limits of rate: the fuzzer is one user.
@@ -21,34 +26,39 @@ async fn a_fuzzer_finds_no_answer_that_the_description_does_not_tell() {
         ("PARLEY_SIGN_INS_PER_ADDRESS", "0"),
     ];
     let kit = Kit::own(1, &settings).await;
-    let amy = kit.person("amy");
-    kit.room(&[&amy]);
+    let _worker = kit.chat.worker(&[]).ready().await;
     let folder = std::env::temp_dir().join(crate::fixtures::unique("fuzz"));
     std::fs::create_dir_all(&folder).unwrap();
-    let output = Command::new(foreign().await.join("venv/bin/schemathesis"))
-        .arg("run")
-        .arg(format!("http://{}/api/openapi.json", kit.addr(0)))
-        .args(["--checks", CHECKS, "--exclude-path", "/api/events", "--phases", "examples,coverage,fuzzing"])
-        .args([
-            "--max-examples",
-            "30",
-            "--seed",
-            "1",
-            "--no-color",
-            "--warnings",
-            "off",
-            "--continue-on-failure",
-        ])
-        .args(["--header", &format!("cookie:{}", amy.client.cookie().unwrap())])
-        .args(["--header", "sec-fetch-site:same-origin"])
-        .current_dir(&folder)
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .expect("the fuzzer runs");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let tail: Vec<&str> = said.lines().rev().take(150).collect();
-    let tail: Vec<&str> = tail.into_iter().rev().collect();
-    assert!(output.status.success(), "{}\n{}", tail.join("\n"), String::from_utf8_lossy(&output.stderr));
+    for (who, examples, more) in RUNS {
+        // A fuzzer that logs out ends its own session: each run has one.
+        let amy = kit.person("amy");
+        kit.room(&[&amy]);
+        let mut command = Command::new(foreign().await.join("venv/bin/schemathesis"));
+        command
+            .arg("run")
+            .arg(format!("http://{}/api/openapi.json", kit.addr(0)))
+            .args([
+                "--checks",
+                CHECKS,
+                "--exclude-path",
+                "/api/events",
+                "--phases",
+                "examples,coverage,fuzzing",
+            ])
+            .args(["--max-examples", examples, "--seed", "1", "--no-color", "--warnings", "off"])
+            .args(["--continue-on-failure", "--header", "sec-fetch-site:same-origin"])
+            .args(more)
+            .current_dir(&folder)
+            .stdin(Stdio::null());
+        if who != "nobody" {
+            command.args(["--header", &format!("cookie:{}", amy.client.cookie().unwrap())]);
+        }
+        let output = command.output().await.expect("the fuzzer runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let tail: Vec<&str> = said.lines().rev().take(150).collect();
+        let tail: Vec<&str> = tail.into_iter().rev().collect();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{who} {more:?}:\n{}\n{errors}", tail.join("\n"));
+    }
     let _ = std::fs::remove_dir_all(folder);
 }

@@ -98,15 +98,24 @@ async fn readers_that_are_stuck_are_told_and_cut_and_the_healthy_hear_everything
     let amy = kit.person("amy");
     let room = kit.room(&[&amy]);
     let mut healthy = Ear::live(&amy, kit.addr(0), None).await;
-    let mut stuck = Vec::new();
-    for _ in 0..50 {
+    let (mut stuck, mut drips) = (Vec::new(), tokio::task::JoinSet::new());
+    for n in 0..50 {
         let mut socket = TcpStream::connect(kit.addr(0)).await.unwrap();
         let head = format!(
             "GET /api/events HTTP/1.1\r\nhost: x\r\ncookie: {}\r\n\r\n",
             amy.client.cookie().unwrap()
         );
         socket.write_all(head.as_bytes()).await.unwrap();
-        stuck.push(socket);
+        if n % 5 > 0 {
+            stuck.push(socket);
+            continue;
+        }
+        // Every fifth reads, at one byte a second.
+        drips.spawn(async move {
+            while matches!(socket.read(&mut [0]).await, Ok(1)) {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
     }
     crate::fixtures::eventually("all streams", || async {
         let live = kit.gateways[0].0.metric("parley_sse_connections", &["live"]).await;
@@ -131,5 +140,5 @@ async fn readers_that_are_stuck_are_told_and_cut_and_the_healthy_hear_everything
         (slow >= 50.0).then_some(())
     })
     .await;
-    drop(stuck);
+    drop((stuck, drips));
 }

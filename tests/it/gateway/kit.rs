@@ -34,7 +34,11 @@ pub(crate) struct Person {
 impl Kit {
     /// A broker and gateways of the test's own.
     pub(crate) async fn own(gateways: usize, settings: &[(&str, &str)]) -> Self {
-        let chat = Chat::bare().await;
+        Self::on(Chat::bare().await, gateways, settings).await
+    }
+
+    /// Gateways on this chat.
+    pub(crate) async fn on(chat: Chat, gateways: usize, settings: &[(&str, &str)]) -> Self {
         let producer = Producer::start(
             &KafkaSettings::plaintext(&chat.kafka.bootstrap()),
             "test",

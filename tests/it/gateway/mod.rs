@@ -2,13 +2,21 @@
 //! are written by the test, so that order, gaps and doubles are its own choice; what a worker makes of requests is tested elsewhere.
 
 mod away;
+mod bench;
 mod ends;
+mod flood;
 mod fuzz;
 mod hop;
 mod hostile;
 mod http;
 mod kit;
+mod leaderless;
+mod limits;
 mod live;
+mod measures;
 mod nginx;
 mod parsers;
 mod resume;
+mod secrets;
+mod times;
+mod vanished;

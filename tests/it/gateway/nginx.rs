@@ -156,4 +156,19 @@ async fn a_stream_through_nginx_lives_resumes_and_is_not_buffered() {
         .unwrap();
     let put = String::from_utf8_lossy(&put.stdout).into_owned();
     assert!(put.ends_with("\n202"), "{put}");
+    // A real browser: its page and its stream share one HTTP/2 connection.
+    let mut chromium = Command::new("node")
+        .arg(root().join("tests/it/gateway/foreign/chromium.mjs"))
+        .args([&format!("https://127.0.0.1:{}", nginx.port), &amy.client.cookie().unwrap()])
+        .env("PARSERS", root().join("web"))
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("node runs");
+    let mut heard = BufReader::new(chromium.stdout.take().unwrap()).lines();
+    line(&mut heard, "[\"protocol\",\"h2\",").await;
+    line(&mut heard, "[\"hello\",").await;
+    kit.say(room, &amy.id, 4, 4).await;
+    line(&mut heard, "message 4").await;
+    let _ = chromium.kill().await;
 }

@@ -3,7 +3,7 @@
 use super::kit::{Ear, Kit};
 
 /// What became of a cursor: `resumed`, or the reason of the `resync`.
-fn outcome(ear: &Ear) -> String {
+pub(super) fn outcome(ear: &Ear) -> String {
     let last = ear.heard.last().expect("something was heard");
     match last.event.as_str() {
         "resync" => serde_json::from_str::<serde_json::Value>(&last.data).unwrap()["reason"]

@@ -1,0 +1,54 @@
+//! The scenarios of `make bench-gateway`, small: that they measure, and that nothing is lost. Their figures are of no interest here.
+
+use std::time::Duration;
+
+use parley::loadgen::bench::{
+    FloodArgs, Stage, Talk, Target, run_drain, run_fanout, run_flood, run_idle, run_stuck,
+};
+
+use super::kit::Kit;
+use crate::fixtures::unique;
+
+fn talk() -> Talk {
+    Talk { rate: 10.0, seconds: 3, message_bytes: 200 }
+}
+
+/// A stage of its own for each scenario: rooms begin empty.
+fn stage(kit: &Kit, users: u32) -> Stage {
+    let seed = unique("x").replace('-', "");
+    let stage = Stage { seed, users, room_size: 10 };
+    kit.chat.database.sql(&stage.sql());
+    stage
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_scenario_of_the_bench_runs_the_whole_way_and_loses_nothing() {
+    let settings = [("PARLEY_DRAIN_SECONDS", "6")];
+    let kit = Kit::own(2, &settings).await;
+    let _worker = kit.chat.worker(&[]).ready().await;
+    let target = Target { gateway: kit.addr(0), pid: kit.gateways[0].0.pid() };
+
+    let idle = run_idle(&stage(&kit, 50), &target, Duration::from_secs(1)).await.unwrap();
+    assert_eq!((idle.streams, idle.breaches.as_slice()), (50, [].as_slice()));
+
+    let report = run_fanout(&stage(&kit, 60), &target, &talk()).await.unwrap();
+    assert_eq!((report.accepted, report.refused, report.deliveries), (30, 0, 300), "{report:?}");
+    assert_eq!((report.lost, report.repeated, report.resyncs), (0, 0, 0), "{report:?}");
+    assert!(report.breaches.is_empty() && report.from_due_ms.p50 >= report.from_stored_ms.p50, "{report:?}");
+    assert!(report.gateway_micros_per_delivery > 0.0 && report.resident_mib > 1.0, "{report:?}");
+
+    let report = run_stuck(&stage(&kit, 40), &target, &talk(), 1).await.unwrap();
+    assert_eq!((report.healthy, report.stuck, report.deliveries), (20, 20, [150, 150]), "{report:?}");
+    assert!(report.breaches.is_empty(), "{report:?}");
+
+    let flood = FloodArgs { connects: 200.0 };
+    let report = run_flood(&stage(&kit, 20), &target, &talk(), &flood).await.unwrap();
+    assert_eq!((report.streams, report.lost, report.refused, report.accepted), (20, 0, 0, 30), "{report:?}");
+    assert!(report.connected > 300 && report.breaches.is_empty(), "{report:?}");
+
+    let longer = Talk { seconds: 14, ..talk() };
+    let report = run_drain(&stage(&kit, 100), &target, kit.addr(1), &longer).await.unwrap();
+    assert_eq!((report.streams, report.returned, report.lost), (100, 100, 0), "{report:?}");
+    assert_eq!((report.resyncs, report.accepted, report.breaches.len()), (0, 140, 0), "{report:?}");
+    assert!(report.peak_per_second <= 100 && report.over_seconds > 2.0, "{report:?}");
+}
