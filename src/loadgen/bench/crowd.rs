@@ -22,10 +22,12 @@ use crate::{
 
 /// Streams that are being opened at once: a gateway takes 200 of one address that it does not know yet.
 const OPENING: usize = 64;
+/// After this long without a message no more are to come.
+const SILENCE: Duration = Duration::from_secs(20);
 /// How long the crowd may take to be there.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Many listeners, each with one stream, which come back as browsers do: after `retry`, with their cursor, to the next gateway.
+/// Many listeners, each with one stream, which come back as browsers do: after `retry`, with their cursor.
 #[derive(Debug)]
 pub(super) struct Crowd {
     pub(super) tally: Arc<Tally>,
@@ -85,13 +87,14 @@ impl Crowd {
         self.tally.deliveries.load(Ordering::Relaxed)
     }
 
-    /// Waits until nothing was delivered for a second, a minute at most.
-    pub(super) async fn quiet(&self) {
-        let start = Instant::now();
-        let mut before = None;
-        while before != Some(self.deliveries()) && start.elapsed() < Duration::from_secs(60) {
-            before = Some(self.deliveries());
-            sleep(Duration::from_secs(1)).await;
+    /// Waits until this many messages were heard in all, or until nothing more comes for some time.
+    pub(super) async fn hears(&self, expected: u64) {
+        let (mut heard, mut since) = (self.deliveries(), Instant::now());
+        while heard < expected && since.elapsed() < SILENCE {
+            sleep(Duration::from_millis(50)).await;
+            if self.deliveries() > heard {
+                (heard, since) = (self.deliveries(), Instant::now());
+            }
         }
     }
 }
@@ -108,7 +111,8 @@ impl Listener {
     async fn run(self) {
         let (mut cursor, mut turn, mut retry) = (None, 0, Duration::from_secs(1));
         loop {
-            let gateway = self.gateways[turn % self.gateways.len()];
+            // Whoever was sent away by one stays with the next: balancers do not offer what is gone.
+            let gateway = self.gateways[turn.min(self.gateways.len() - 1)];
             match self.listen(gateway, &mut cursor, &mut retry).await {
                 Ok(()) => {}
                 Err(error @ (ClientError::Grammar(_) | ClientError::Status(_))) => {

@@ -48,7 +48,6 @@ pub async fn run_drain(
     other: SocketAddr,
     talk: &Talk,
 ) -> Result<DrainReport, BenchError> {
-    // Every second gateway is the one that stays: whoever leaves goes there, and stays there.
     let crowd = Crowd::gather(stage, 0..stage.users, &[target.gateway, other]).await?;
     let streams = crowd.live();
     sleep(Duration::from_secs(1)).await;
@@ -73,7 +72,7 @@ pub async fn run_drain(
     while crowd.live() < streams && start.elapsed() < Duration::from_secs(30) {
         sleep(Duration::from_millis(100)).await;
     }
-    crowd.quiet().await;
+    crowd.hears(talked.deliveries(stage, 1)).await;
     let returns = crowd.tally.returns();
     let (lost, repeated) = missing(stage, &crowd, &[&talked]);
     let (over, peak) = spread(&returns);

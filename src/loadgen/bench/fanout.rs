@@ -59,12 +59,12 @@ pub async fn run_fanout(stage: &Stage, target: &Target, talk: &Talk) -> Result<F
     sleep(Duration::from_secs(1)).await;
     // The first messages fill caches and connections; they are heard, not measured.
     let warm = Talk { seconds: 2, ..talk.clone() }.run(stage, target.gateway).await;
-    crowd.quiet().await;
+    crowd.hears(warm.deliveries(stage, 1)).await;
     let (before, already) = (Usage::now(target.pid)?, crowd.deliveries());
     crowd.tally.measuring.store(true, Ordering::Relaxed);
     let talked = talk.run(stage, target.gateway).await;
     let (after, meanwhile) = (Usage::now(target.pid)?, crowd.deliveries());
-    crowd.quiet().await;
+    crowd.hears(already + talked.deliveries(stage, 1)).await;
     let used = Usage::now(target.pid)?.gateway_since(&before);
     let deliveries = crowd.deliveries() - already;
     let (from_due_ms, from_stored_ms) = crowd.tally.take_latency();

@@ -79,7 +79,7 @@ pub async fn run_flood(
     sleep(Duration::from_secs(1)).await;
     crowd.tally.measuring.store(true, Ordering::Relaxed);
     let quiet = talk.run(stage, target.gateway).await;
-    crowd.quiet().await;
+    crowd.hears(quiet.deliveries(stage, 1)).await;
     let before_ms = crowd.tally.take_latency().1;
     let (usage, before) = (Usage::now(target.pid)?, resident(target.pid)?);
     let time = Duration::from_secs(talk.seconds);
@@ -94,7 +94,7 @@ pub async fn run_flood(
     let flood = pour(target.gateway, args.connects, time);
     let (talked, (connected, failed), peak) = tokio::join!(talk.run(stage, target.gateway), flood, peak);
     let cores = Usage::now(target.pid)?.cores_since(&usage);
-    crowd.quiet().await;
+    crowd.hears(quiet.deliveries(stage, 1) + talked.deliveries(stage, 1)).await;
     let mib = |bytes: u64| round(bytes as f64 / f64::from(1 << 20));
     Ok(FloodReport {
         streams: crowd.live(),

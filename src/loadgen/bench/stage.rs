@@ -76,9 +76,12 @@ impl Stage {
 
     /// A member of a room, another one for each `turn`.
     pub(super) fn member(&self, room: u32, turn: u32) -> u32 {
-        let first = room * self.room_size;
-        let size = self.room_size.min(self.users - first);
-        first + turn % size
+        room * self.room_size + turn % self.size_of(room)
+    }
+
+    /// How many members a room has: the last one may have fewer.
+    pub(super) fn size_of(&self, room: u32) -> u32 {
+        self.room_size.min(self.users - room * self.room_size)
     }
 
     /// The cookie of a user's session.

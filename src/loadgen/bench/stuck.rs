@@ -100,8 +100,8 @@ pub async fn run_stuck(
 /// One phase: what the healthy ones measured, and how much they heard.
 async fn talk_once(crowd: &Crowd, stage: &Stage, target: &Target, talk: &Talk) -> (Quantiles, u64) {
     let before = crowd.deliveries();
-    talk.run(stage, target.gateway).await;
-    crowd.quiet().await;
+    let talked = talk.run(stage, target.gateway).await;
+    crowd.hears(before + talked.deliveries(stage, 2)).await;
     (crowd.tally.take_latency().1, crowd.deliveries() - before)
 }
 

@@ -40,6 +40,11 @@ impl Talked {
     pub(super) fn total(&self) -> u64 {
         self.accepted.iter().sum()
     }
+
+    /// How often listeners hear them, when `share` of the members of each room listen.
+    pub(super) fn deliveries(&self, stage: &Stage, share: u64) -> u64 {
+        (0..).zip(&self.accepted).map(|(room, count)| count * u64::from(stage.size_of(room)) / share).sum()
+    }
 }
 
 impl Talk {

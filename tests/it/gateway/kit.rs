@@ -189,16 +189,25 @@ impl Ear {
         Self { stream, heard: Vec::new() }
     }
 
-    /// Opens the stream and reads up to the end of its beginning: `hello` with a user, or what became of the cursor.
+    /// Opens the stream and reads up to the end of its beginning: `hello` with a user, or what became of the cursor. A gateway that
+    /// cannot say whose it is (a database that is slow) tells to come back: so it does, as a browser would.
     pub(crate) async fn live(person: &Person, gateway: SocketAddr, cursor: Option<&str>) -> Self {
-        let mut ear = Self::open(person, gateway, cursor).await;
-        if cursor.is_some() {
-            ear.until("resumed or resync", |block| ["resumed", "resync"].contains(&block.event.as_str()))
-                .await;
-        } else {
-            ear.until("hello", |block| block.event == "hello" && block.data.contains("userId\":\"")).await;
+        let begun = |block: &Message| match cursor {
+            Some(_) => ["resumed", "resync"].contains(&block.event.as_str()),
+            None => block.event == "hello" && block.data.contains("userId\":\""),
+        };
+        let start = Instant::now();
+        while start.elapsed() < DEADLINE {
+            let mut ear = Self::open(person, gateway, cursor).await;
+            while let Some(block) = ear.next().await {
+                if begun(&block) {
+                    return ear;
+                }
+            }
+            assert!(ear.heard.iter().any(|block| block.retry.is_some()), "it tells when: {}", ear.summary());
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        ear
+        panic!("no stream of {} began within {DEADLINE:?}", person.id);
     }
 
     /// The next block; `None` at the end of the stream.

@@ -63,7 +63,9 @@ async fn a_partition_without_a_leader_holds_up_its_own_rooms_only() {
             }
         }
         kit.produce(&events).await;
-        ear.message(*room, 20).await;
+        for ear in [&mut ear, &mut other] {
+            ear.message(*room, 20).await;
+        }
     }
 
     let status =
