@@ -43,7 +43,7 @@ pub struct Room {
 /// What one user hears of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Interests {
-    /// Rooms that they are a member of.
+    /// Rooms that they are or were a member of: what was said before they left is still theirs to hear.
     pub rooms: Vec<Room>,
     /// Friends whose status they are told.
     pub friends: Vec<UserId>,
@@ -63,7 +63,7 @@ pub struct RoomMembers {
 const ROOMS: &str = "
     SELECT m.room_id, m.joined_seq, m.left_seq, r.last_seq, r.version
     FROM user_rooms m JOIN rooms r USING (room_id)
-    WHERE m.user_id = $1 AND m.left_seq IS NULL";
+    WHERE m.user_id = $1";
 
 const FRIENDS: &str = "SELECT friend_id FROM friendships WHERE user_id = $1";
 

@@ -273,7 +273,8 @@ impl Shard {
     fn go_live(&mut self, id: ConnId, user: &UserId, interests: &Interests, plan: Plan) {
         let extents = plan.extents();
         self.remember_stream(user, id, &interests.friends);
-        for room in &interests.rooms {
+        // Rooms that the user has left end with the replay.
+        for room in interests.rooms.iter().filter(|room| room.span.present()) {
             self.take_up(user, room, extents.get(&room.room_id).map(|(_, highest)| *highest));
         }
         let Some(conn) = self.conns.get_mut(&id) else { return };
@@ -369,7 +370,11 @@ impl<'a> Ears<'a> {
     pub(crate) fn hear(&self, record: &Record) -> bool {
         match &record.route {
             Route::Message { room, seq, .. } => self.rooms.get(room).is_some_and(|span| span.covers(*seq)),
-            Route::Room { room, left, .. } => self.rooms.contains_key(room) || left.contains(self.user),
+            Route::Room { room, left, seq, .. } => {
+                // Who left is told so, and hears nothing of the room from then on.
+                let member = |span: &Span| span.left.is_none_or(|end| *seq < end);
+                left.contains(self.user) || self.rooms.get(room).is_some_and(member)
+            }
             Route::Friend { user, .. } => user == self.user,
             Route::Status { user, .. } => self.friends.contains(user),
             Route::Ended { .. } | Route::Nobody => false,

@@ -322,6 +322,34 @@ fn who_joins_hears_what_came_after_and_nothing_before() {
 }
 
 #[test]
+fn who_left_while_away_hears_what_was_said_before_and_nothing_after() {
+    let mut shard = shard();
+    let _elsewhere = live(&mut shard, 1, Wanted::Nothing);
+    let change = |offset, left: Vec<UserId>, seq, version| Record {
+        partition: 0,
+        offset,
+        stamped: 1,
+        route: Route::Room { room: room(1), joined: vec![], left, seq: Seq(seq), version },
+        head: sse::event("room", version.to_string().as_bytes()),
+    };
+    put(&mut shard, message(0, 10, 1, 6));
+    put(&mut shard, change(11, vec![user("bob")], 6, 2));
+    put(&mut shard, message(0, 12, 1, 7));
+    put(&mut shard, change(13, vec![user("eve")], 7, 3));
+    shard.take_lookups();
+    let outbox = open(&mut shard, 2, at(&[10, 0]));
+    shard.identify(2, Some(session("bob")));
+    let mut past = interests(&[(1, 0, 7)]);
+    past.rooms[0].span.left = Some(Seq(6));
+    shard.interests_found(2, Ok(past));
+    let events = read(&outbox);
+    let heard: Vec<&str> = events[2..].iter().map(|(event, ..)| event.as_str()).collect();
+    assert_eq!(heard, ["message", "room", "resumed"], "{events:?}");
+    put(&mut shard, message(0, 14, 1, 8));
+    assert!(read(&outbox).is_empty());
+}
+
+#[test]
 fn a_session_that_ends_takes_its_streams_along_once_postgres_says_so() {
     let mut shard = shard();
     let outbox = live(&mut shard, 1, Wanted::Nothing);
