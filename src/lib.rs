@@ -20,7 +20,7 @@
 //! | [`controller`] | observe → plan → apply → status | `api`, `kafka`, `process` |
 //! | [`worker`] | poll → decode → handle in one transaction → reply → commit | `kafka`, `store`, `wire`, `process` |
 //! | [`gateway`] | HTTP in, SSE out | `kafka`, `store`, `wire`, `process` |
-//! | [`loadgen`] | open-loop load, and the audit of what came of it | `wire`, `process` |
+//! | [`loadgen`] | open-loop load, and the audit of what came of it | `kafka`, `wire`, `process` |
 //!
 //! The binaries in `src/bin` only parse their arguments and call one of the last four.
 

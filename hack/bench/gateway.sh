@@ -33,23 +33,6 @@ build() {
 url() { echo "postgres://parley_$1:$(cat "$RUN/postgres/$1.password")@127.0.0.1:$((PORTS + 1))/parley"; }
 sql() { PGPASSWORD=$(cat "$RUN/postgres/postgres.password") psql -Xq -v ON_ERROR_STOP=1 -h 127.0.0.1 -p $((PORTS + 1)) -U postgres -d parley "$@"; }
 
-topics() {
-	local libs name kind
-	libs=$("$HACK/kafka/jars.sh")
-	kafka() { java -Xmx128m -XX:+UseSerialGC -cp "$libs/*" "$@"; }
-	for kind in login logout user-room user-search-friend user-add user-status-change user-add-room user-add-chat user-add-friend; do
-		for name in "$kind-request" "$kind-response"; do echo "$name 2"; done
-	done >"$RUN/topics"
-	printf 'chat-event 12\ndead-letter 2\n' >>"$RUN/topics"
-	while read -r name partitions; do
-		kafka org.apache.kafka.tools.TopicCommand --bootstrap-server "127.0.0.1:$PORTS" --create --if-not-exists --topic "$name" \
-			--partitions "$partitions" --config message.timestamp.type=LogAppendTime >/dev/null 2>&1 &
-		# Each is a Java of its own: some at a time.
-		[ "$(jobs -rp | wc -l)" -lt 4 ] || wait -n
-	done <"$RUN/topics"
-	wait
-}
-
 service() { # service NAME PROGRAM ADMIN-PORT SETTING=VALUE...
 	local name=$1 program=$2 admin=$3
 	shift 3
@@ -69,7 +52,7 @@ gateway() { # gateway NAME N SETTING=VALUE...: listens at PORTS+4+2N
 up() {
 	"$HACK/kafka/broker.sh" start "$RUN/kafka" 127.0.0.1 "$PORTS"
 	"$HACK/postgres/server.sh" start "$RUN/postgres" 127.0.0.1 $((PORTS + 1))
-	topics
+	"$RUN/bin/loadgen" topics --bootstrap "127.0.0.1:$PORTS"
 	PARLEY_DATABASE_URL=$(url owner) "$RUN/bin/worker" migrate >/dev/null
 	[ -d "$RUN/keys" ] || (umask 077 && "$RUN/bin/worker" keys "$RUN/keys" >/dev/null)
 	service worker worker $((PORTS + 3)) PARLEY_SEAL_PRIVATE_KEYS_FILE="$RUN/keys/seal-private.json" \

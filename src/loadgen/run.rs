@@ -4,7 +4,9 @@ use serde::Serialize;
 
 use super::{
     ChatArgs,
-    bench::{FloodArgs, Stage, Talk, Target, run_drain, run_fanout, run_flood, run_idle, run_stuck},
+    bench::{
+        FloodArgs, Stage, Talk, Target, make_topics, run_drain, run_fanout, run_flood, run_idle, run_stuck,
+    },
     run_chat,
 };
 use crate::process::{Command, Exit, Process, ProcessArgs};
@@ -21,6 +23,12 @@ pub struct LoadgenCli {
 enum Scenario {
     /// Rooms with members who listen, and messages on an open-loop schedule
     Chat(ChatArgs),
+    /// Creates the topics that the scenarios below use
+    Topics {
+        /// Broker, address:port
+        #[arg(long)]
+        bootstrap: String,
+    },
     /// The SQL that makes the users, sessions and rooms of the scenarios below
     Stage(Stage),
     /// Streams that hear nothing: memory of each
@@ -94,6 +102,7 @@ impl Command for LoadgenCli {
                 tell(&report)?;
                 held(report.findings.clean(), "messages were lost or doubled: see the findings above")
             }
+            Scenario::Topics { bootstrap } => make_topics(&bootstrap).await.map_err(Exit::failure),
             Scenario::Stage(stage) => write(&stage.sql()),
             Scenario::Idle { stage, target, settle } => {
                 let report = run_idle(&stage, &target, Duration::from_secs(settle)).await;

@@ -11,6 +11,7 @@ mod stage;
 mod stuck;
 mod talk;
 mod tally;
+mod topics;
 mod usage;
 
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ pub use stage::Stage;
 pub use stuck::{StuckReport, run_stuck};
 pub use talk::Talk;
 pub use tally::Quantiles;
+pub use topics::make_topics;
 pub use usage::Cores;
 
 /// The gateway that is measured.
