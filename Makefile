@@ -2,7 +2,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/parley/target
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test image web fmt bench-controller bench-gateway
+.PHONY: help up down test image web fmt bench-controller bench-gateway release pictures
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -18,6 +18,12 @@ test: ## formatting, lints, unit, integration and end-to-end tests
 
 image: ## the container image as a tar, without Docker
 	@hack/image/build.sh
+
+release: ## what a release publishes, in dist/: image, charts, CRD, SBOM, notes, checksums
+	@hack/release.sh
+
+pictures: ## docs/dashboards/*.svg, from a whole end-to-end run
+	@PICTURES=$(CURDIR)/docs/dashboards hack/test/namespace.sh hack/test/e2e.sh
 
 web: ## the web client, which the gateway embeds
 	@bash -euo pipefail -c '. hack/lib/base.sh && . hack/lib/web.sh && web_dist'

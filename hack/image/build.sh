@@ -9,11 +9,12 @@
 # It is also named parley.dev/parley:VERSION.
 #
 #   build.sh binaries    only the programs
+#   build.sh assemble    the image from programs that are there, in IMAGE_OUT instead of $CACHE/image
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
 . "$LIB/web.sh"
 
-OUT=$CACHE/image
+OUT=${IMAGE_OUT:-$CACHE/image}
 LIMIT=$((50 * 1000 * 1000)) # what operations.md promises
 LINKS=(controller worker gateway) # to the one binary, which looks at its name
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -n 1)
@@ -54,7 +55,7 @@ assemble() {
 
 mkdir -p "$OUT"
 exclusively "$OUT/lock" "build of the image"
-binaries
+[ "${1:-}" = assemble ] || binaries
 [ "${1:-}" != binaries ] || exit 0
 "$HACK/cluster/build.sh" tools
 assemble
