@@ -15,8 +15,9 @@
 # them: use one of the tests' own.
 set -euo pipefail
 
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-BIN=${XDG_CACHE_HOME:-$HOME/.cache}/parley/cluster/bin
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
+. "$HACK/check/tools.sh"
+BIN=$CACHE/cluster/bin
 HELM=${HELM:-$BIN/helm}
 KUBECTL=${KUBECTL:-$BIN/kubectl}
 PROMTOOL=${PROMTOOL:-promtool}
@@ -62,6 +63,21 @@ refused() {
 	shift
 	if render "$@" >"$SCRATCH/out" 2>&1; then fail "accepted: $*"; fi
 	grep -qF -- "$words" "$SCRATCH/out" || { cat "$SCRATCH/out" >&2; fail "refused, but without \"$words\": $*"; }
+}
+
+# What a reviewer of manifests would say; left out is what was decided otherwise:
+#   tags name one content, so IfNotPresent is right; nothing is written to the root, so there is no storage to ask for;
+#   a CPU limit only makes slow; topology spread stands for anti-affinity; a second controller is the user's choice.
+score() {
+	local values
+	for values in production everything-on; do
+		local ignore=(container-image-pull-policy container-ephemeral-storage-request-and-limit deployment-has-host-podantiaffinity deployment-replicas)
+		# Only where it is switched on.
+		[ $values = everything-on ] || ignore+=(pod-networkpolicy)
+		kube_score score --ignore-container-cpu-limit --output-format ci "${ignore[@]/#/--ignore-test=}" "$SCRATCH/renders/parley-$values.yaml" >"$SCRATCH/score" || true
+		grep -q '^\[OK\]' "$SCRATCH/score" || { cat "$SCRATCH/score" >&2; fail "kube-score judged nothing of $values"; }
+		! grep -E '^\[(CRITICAL|WARNING)\]' "$SCRATCH/score" >&2 || fail "kube-score of $values: see the lines above"
+	done
 }
 
 # What people get wrong, and the word that tells them.
@@ -150,6 +166,8 @@ monitoring() {
 	sed -n 's/^## \(Parley[A-Z]\)/\1/p' "$ROOT/docs/runbook.md" | sort >"$SCRATCH/sections"
 	sort "$SCRATCH/alerts" | diff - "$SCRATCH/sections" || fail "docs/runbook.md has a section for each alert, and no other"
 	node "$ROOT/hack/dashboards/build.mjs" --check
+	node "$ROOT/hack/dashboards/lint.mjs" "$ROOT"/charts/parley/files/dashboards/*.json
+	node "$ROOT/hack/check/metrics-doc.mjs" --check
 	# Every series that they ask for is declared in the sources.
 	sed -nE 's/^ +([a-z_]+): .*(Int|Gauge|Histogram|Counter).*\[.*/parley_\1/p' "$ROOT"/src/*/metrics.rs >"$SCRATCH/declared"
 	echo parley_build_info >>"$SCRATCH/declared"
@@ -164,6 +182,7 @@ monitoring() {
 offline() {
 	lint
 	renders
+	score
 	refusals
 	promises
 	drift
@@ -181,41 +200,37 @@ dry_run() {
 		-f "$1" >"$SCRATCH/out" 2>&1 || { cat "$SCRATCH/out" >&2; fail "the API server refuses ${1#"$ROOT/"}"; }
 }
 
-# served FILE: the documents of FILE whose API this server has. The test server lacks
-# those of Prometheus' operator and of the Gateway API, unless their definitions were applied.
-served() {
-	awk -v skipped="$SCRATCH/skipped" '
-		NR == FNR {served[$1] = 1; next}
-		function flush() {
-			if (api == "" || api in served) printf "%s", doc
-			else print api >>skipped
-			doc = api = ""
-		}
-		/^---/ {flush()}
-		/^apiVersion: / {api = $2}
-		{doc = doc $0 "\n"}
-		END {flush()}
-	' "$SCRATCH/apis" "$1"
+# conforms FILE...: against strict schemas made from what the server says of its kinds.
+conforms() {
+	k get --raw /openapi/v2 | node "$ROOT/hack/check/schemas.mjs" "$SCRATCH/schemas"
+	# A definition is a schema itself, which the server has judged.
+	kubeconform -strict -summary -skip CustomResourceDefinition -schema-location "$SCRATCH/schemas/{{.ResourceKind}}{{.KindSuffix}}.json" "$@" >"$SCRATCH/out" ||
+		{ cat "$SCRATCH/out" >&2; fail "kubeconform: see the lines above"; }
+	# It must be able to fail.
+	sed 's/terminationGracePeriodSeconds/terminationGraceSeconds/' "$SCRATCH/renders/parley-minimal.yaml" >"$SCRATCH/wrong.yaml"
+	kubeconform -strict -skip CustomResourceDefinition -schema-location "$SCRATCH/schemas/{{.ResourceKind}}{{.KindSuffix}}.json" "$SCRATCH/wrong.yaml" >"$SCRATCH/refused" || true
+	grep -q "'terminationGraceSeconds' not allowed" "$SCRATCH/refused" || fail "kubeconform accepts a field that does not exist"
+	tail -n 1 "$SCRATCH/out"
 }
 
 server() {
 	local file ns
 	KUBECONFIG=$1
 	renders
-	k apply --server-side --force-conflicts -f "$ROOT/crds/chattopicsets.yaml" >/dev/null
-	k wait --for=condition=Established crd/chattopicsets.parley.dev --timeout=60s >/dev/null
+	local foreign=()
+	mapfile -t foreign < <(definitions)
+	for file in "$ROOT/crds/chattopicsets.yaml" "${foreign[@]}"; do
+		k apply --server-side --force-conflicts -f "$file" >/dev/null
+		k wait --for=condition=Established -f "$file" --timeout=60s >/dev/null
+	done
 	while read -r ns; do
 		k create namespace "$ns" --dry-run=client -o yaml |
 			k apply --server-side -f - >/dev/null
 		k label --overwrite namespace "$ns" pod-security.kubernetes.io/warn=restricted >/dev/null
 	done < <(cat "$SCRATCH"/renders/*.yaml | sed -n 's/^  namespace: //p' | sort -u)
-	k api-versions >"$SCRATCH/apis"
-	: >"$SCRATCH/skipped"
-	for file in "$SCRATCH"/renders/*.yaml "$ROOT"/docs/samples/*.yaml "$ROOT"/hack/kind/*.yaml; do
-		served "$file" >"$SCRATCH/${file##*/}"
-		dry_run "$SCRATCH/${file##*/}"
-	done
-	sort -u "$SCRATCH/skipped" | sed 's/^/charts: not checked, for this server does not know it: /'
+	local files=("$SCRATCH"/renders/*.yaml "$ROOT"/docs/samples/*.yaml "$ROOT"/hack/kind/*.yaml)
+	for file in "${files[@]}"; do dry_run "$file"; done
+	conforms "${files[@]}"
 	"$ROOT/hack/check/rights.sh" "$KUBECONFIG"
 	echo "charts: the API server accepts every render, sample and demo manifest"
 }

@@ -59,7 +59,6 @@ yes team-a patch chattopicsets.parley.dev status
 yes team-a list deployments.apps
 yes team-a watch deployments.apps
 yes team-a get deployments.apps
-yes team-a get deployments.apps scale
 yes team-a patch deployments.apps scale
 yes team-a create events.events.k8s.io
 yes team-a patch events.events.k8s.io
@@ -70,6 +69,8 @@ no parley-rights update leases.coordination.k8s.io/another
 no parley-rights list leases.coordination.k8s.io
 no parley-rights delete leases.coordination.k8s.io/parley-rights-controller
 no team-a create leases.coordination.k8s.io
+no team-a get chattopicsets.parley.dev
+no team-a get deployments.apps scale
 no team-a create chattopicsets.parley.dev
 no team-a update chattopicsets.parley.dev
 no team-a delete chattopicsets.parley.dev

@@ -11,7 +11,7 @@ const WIDTH = 24; // Grafana's grid
 
 const query = (name, label, of) => ({
   name, label, type: "query", datasource: DATASOURCE, query: { query: `label_values(${of}, ${name})`, refId: name },
-  definition: `label_values(${of}, ${name})`, refresh: 2, sort: 1, multi: true, includeAll: true, allValue: ".*",
+  definition: `label_values(${of}, ${name})`, refresh: 2, sort: 1, multi: true, includeAll: true, allValue: ".+",
   current: { selected: true, text: ["All"], value: ["$__all"] },
 });
 
@@ -73,7 +73,7 @@ const panels = (rows) => {
 };
 
 const dashboard = ({ uid, title, description, job, rows }) => ({
-  uid, title, description, tags: ["parley"], editable: true, graphTooltip: 1, schemaVersion: 39, version: 1, refresh: "30s",
+  uid, title, description, tags: ["parley"], editable: false, graphTooltip: 1, schemaVersion: 39, version: 1, refresh: "30s",
   time: { from: "now-1h", to: "now" }, timezone: "browser", annotations: { list: [] },
   links: [{ title: "Parley", type: "dashboards", tags: ["parley"], asDropdown: true, includeVars: true, keepTime: true }],
   templating: templating(job), panels: panels(rows),

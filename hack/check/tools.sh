@@ -1,0 +1,36 @@
+# What checks charts and needs building or fetching, once, into the cache (sourced).
+
+KUBECONFORM_VERSION=v0.8.0
+KUBE_SCORE_VERSION=v1.20.0
+# Definitions of kinds that the charts use and Kubernetes does not bring: from their modules.
+PROMETHEUS_OPERATOR=github.com/prometheus-operator/prometheus-operator@v0.85.0
+GATEWAY_API=sigs.k8s.io/gateway-api@v1.4.0
+
+goenv() { env GOMODCACHE="$CACHE/cluster/cache/gomod" GOCACHE="$CACHE/cluster/cache/gobuild" GOFLAGS=-modcacherw CGO_ENABLED=0 "$@"; }
+
+# go_tool NAME VERSION PACKAGE: its path.
+go_tool() {
+	local dir=$TOOLS/$1-$2
+	if [ ! -x "$dir/$1" ]; then
+		(exclusively "$TOOLS/lock-$1" "build of $1" && goenv GOBIN="$dir" go install "$3@$2" >&2) || die "$1 could not be built: see the lines above"
+	fi
+	echo "$dir/$1"
+}
+kubeconform() { "$(go_tool kubeconform $KUBECONFORM_VERSION github.com/yannh/kubeconform/cmd/kubeconform)" "$@"; }
+kube_score() { "$(go_tool kube-score $KUBE_SCORE_VERSION github.com/zegl/kube-score/cmd/kube-score)" "$@"; }
+
+# definitions: paths of the foreign CustomResourceDefinitions, one a line.
+definitions() {
+	local dir=$TOOLS/definitions-${PROMETHEUS_OPERATOR##*@}-${GATEWAY_API##*@} operator gateway
+	if [ ! -d "$dir" ]; then
+		operator=$(module "$PROMETHEUS_OPERATOR")/example/prometheus-operator-crd
+		gateway=$(module "$GATEWAY_API")/config/crd/standard
+		rm -rf "$dir.new"
+		mkdir -p "$dir.new"
+		cp "$operator"/monitoring.coreos.com_{servicemonitors,prometheusrules}.yaml "$gateway"/gateway.networking.k8s.io_httproutes.yaml "$dir.new/"
+		mv "$dir.new" "$dir"
+	fi
+	ls "$dir"/*.yaml
+}
+# module MODULE@VERSION: the folder of its sources.
+module() { (cd / && goenv go mod download -json "$1" | jq -re .Dir) || die "$1 could not be downloaded"; }
