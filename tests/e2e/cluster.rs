@@ -1,8 +1,9 @@
 use std::{
     future::Future,
+    io::Write as _,
     net::SocketAddr,
-    path::PathBuf,
-    process::Command,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -36,6 +37,42 @@ pub(crate) fn script(path: &str, args: &[&str]) -> String {
     let output = Command::new("bash").arg(root().join(path)).args(args).output().expect("bash runs");
     assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Runs one of Kafka's console tools against the system's broker.
+pub(crate) fn kafka_tool(class: &str, args: &[&str], input: &str) -> String {
+    let libs = script("hack/kafka/jars.sh", &[]);
+    let mut child = Command::new("java")
+        .args(["-Xmx128m", "-XX:+UseSerialGC", "-cp", &format!("{libs}/*"), class])
+        .args(["--bootstrap-server", "10.244.0.1:9092"])
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("java runs");
+    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("the tool reads");
+    let output = child.wait_with_output().expect("the tool ends");
+    assert!(output.status.success(), "{class}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs helm in the namespace `parley`; fails the test when it fails.
+pub(crate) fn helm(args: &[&str]) -> String {
+    let output =
+        Command::new("helm").args(["-n", "parley"]).args(args).output().expect("helm is on the PATH");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "helm {args:?}: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout).trim().to_owned()
+}
+
+/// Runs one of the scripts in `hack/check`, which must succeed; what it said.
+pub(crate) fn check(script: &str, args: &[&str]) -> String {
+    let path = Path::new("hack/check").join(script);
+    let output = Command::new("node").current_dir(root()).arg(path).args(args).output().expect("node runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{script}: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
 }
 
 /// Asks until there is an answer; after [`DEADLINE`] fails with `what`.

@@ -1,31 +1,8 @@
 //! Garbage on a request topic, from Kafka's own console producer: dead-lettered with reasons, and the partition goes on.
 
-use std::{
-    io::Write as _,
-    process::{Command, Stdio},
-};
-
 use parley::loadgen::Actor;
 
-use crate::cluster::{eventually, gateway, script};
-
-/// Runs one of Kafka's console tools against the system's broker.
-fn kafka_tool(class: &str, args: &[&str], input: &str) -> String {
-    let libs = script("hack/kafka/jars.sh", &[]);
-    let mut child = Command::new("java")
-        .args(["-Xmx128m", "-XX:+UseSerialGC", "-cp", &format!("{libs}/*"), class])
-        .args(["--bootstrap-server", "10.244.0.1:9092"])
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("java runs");
-    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("the tool reads");
-    let output = child.wait_with_output().expect("the tool ends");
-    assert!(output.status.success(), "{class}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
+use crate::cluster::{eventually, gateway, kafka_tool};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_is_dead_lettered_and_the_partition_goes_on() {

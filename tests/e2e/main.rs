@@ -9,6 +9,8 @@
 )]
 
 mod browser;
+mod bundle;
 mod cluster;
 mod garbage;
 mod growth;
+mod preview;

@@ -2,6 +2,15 @@
 
 control_plane() {
 	local d=$LIVE/pki
+	# What Parley's accounts ask for, so that a test can hold it against what they may.
+	put "$LIVE/audit.yaml" <<-Y
+		apiVersion: audit.k8s.io/v1
+		kind: Policy
+		omitStages: [RequestReceived]
+		rules:
+		- {level: Metadata, userGroups: ["system:serviceaccounts:parley"]}
+		- {level: None}
+	Y
 	# fsync off: the data does not outlive the cluster.
 	start etcd "$BIN/etcd" --name parley --data-dir "$LIVE/etcd" --unsafe-no-fsync --log-level warn \
 		--listen-client-urls "http://127.0.0.1:$ETCD_PORT" --advertise-client-urls "http://127.0.0.1:$ETCD_PORT" \
@@ -22,7 +31,8 @@ control_plane() {
 		--requestheader-username-headers X-Remote-User --requestheader-group-headers X-Remote-Group \
 		--requestheader-extra-headers-prefix X-Remote-Extra- \
 		--proxy-client-cert-file "$d/front-proxy.crt" --proxy-client-key-file "$d/front-proxy.key" \
-		--authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction --allow-privileged=true --profiling=false
+		--authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction --allow-privileged=true --profiling=false \
+		--audit-policy-file "$LIVE/audit.yaml" --audit-log-path "$LIVE/audit.log" --audit-log-maxsize 20 --audit-log-maxbackup 1
 	wait_for 90 kube-apiserver "the API server" k get --raw /readyz
 	start kube-controller-manager "$BIN/kube-controller-manager" --bind-address 127.0.0.1 --secure-port "$KCM_PORT" \
 		--kubeconfig "$LIVE/controller-manager.kubeconfig" --use-service-account-credentials --leader-elect=false \

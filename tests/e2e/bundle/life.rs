@@ -1,0 +1,172 @@
+//! A release from its uninstallation to the end of its namespace: an older chart, an upgrade, a rollback; data outlives them all.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use parley::loadgen::{Actor, ChatArgs, run_chat};
+
+use crate::cluster::{DEADLINE, eventually, gateway, helm, kafka_tool, kubectl, root};
+
+/// A folder that goes with its owner.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("parley-life-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a folder can be made");
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder can be made");
+    for entry in fs::read_dir(from).expect("a folder").map(|entry| entry.expect("an entry")) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a file can be copied");
+        }
+    }
+}
+
+/// A YAML text without one key and what hangs below it.
+fn without(text: &str, key: &str) -> String {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut depth = None;
+    let kept = text.lines().filter(|line| {
+        if depth.is_some_and(|depth| {
+            indent(line) > depth || line.trim_start().starts_with("- ") && indent(line) >= depth
+        }) {
+            return false;
+        }
+        depth = (line.trim() == format!("{key}:")).then(|| indent(line));
+        depth.is_none()
+    });
+    kept.map(|line| format!("{line}\n")).collect()
+}
+
+/// The chart as the release before could have been: another version, and a definition that lacks a field.
+fn older_chart(folder: &Folder, field: &str) -> String {
+    let chart = folder.0.join("older");
+    copy(&root().join("charts/parley"), &chart);
+    let edit = |name: &str, change: &dyn Fn(&str) -> String| {
+        let file = chart.join(name);
+        let old = fs::read_to_string(&file).expect("a file");
+        let changed = change(&old);
+        assert_ne!(changed, old, "{name} was changed");
+        fs::write(file, changed).expect("a file can be written");
+    };
+    edit("Chart.yaml", &|text| {
+        let lines =
+            text.lines().map(|line| if line.starts_with("version:") { "version: 0.0.9" } else { line });
+        lines.map(|line| format!("{line}\n")).collect()
+    });
+    edit("files/chattopicsets.yaml", &|text| without(text, field));
+    chart.display().to_string()
+}
+
+fn definition_knows(field: &str) -> bool {
+    kubectl(&["get", "crd", "chattopicsets.parley.dev", "-o", "json"]).contains(&format!("\"{field}\""))
+}
+
+fn topics() -> Vec<String> {
+    kafka_tool("org.apache.kafka.tools.TopicCommand", &["--list"], "").lines().map(str::to_owned).collect()
+}
+
+fn revision() -> String {
+    kubectl(&[
+        "get",
+        "secret",
+        "-l",
+        "owner=helm,name=parley,status=deployed",
+        "-o",
+        "jsonpath={.items[0].metadata.labels.version}",
+    ])
+}
+
+/// Topics, workers and the path between them work: the set is Ready and a short load is heard whole.
+async fn works(after: &str, old: &Actor) {
+    kubectl(&["wait", "cts/chat", "--for=condition=Ready", "--timeout=180s"]);
+    eventually(&format!("somebody who signed up before to log in after {after}"), || async {
+        old.log_in().await.ok()
+    })
+    .await;
+    let args = ChatArgs { gateways: vec![gateway()], rooms: 2, members: 2, rate: 10.0, seconds: 3 };
+    let report = run_chat(&args).await.expect("the stage is set");
+    eprintln!("after {after}: {report:?}");
+    assert_eq!((report.due, report.accepted), (30, 30), "after {after}");
+    assert!(report.findings.clean(), "after {after}: {:?}", report.findings);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_goes_and_comes_back_and_its_data_stays() {
+    const NEW: &str = "unmanagedConfig";
+    let folder = Folder::new();
+    let values = folder.file("values.yaml");
+    fs::write(&values, helm(&["get", "values", "parley", "-o", "yaml"])).expect("a file can be written");
+    let current = root().join("charts/parley").display().to_string();
+    let wait = ["--wait", "--timeout", "5m"];
+
+    let said = helm(&["test", "parley", "--timeout", "2m"]);
+    assert!(said.contains("Succeeded"), "{said}");
+    let user = format!("before-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
+    let old = Actor::sign_up(gateway(), user.parse().expect("a legal id")).await.expect("a sign-up");
+    let before = topics();
+    let uid = kubectl(&["get", "cts", "chat", "-o", "jsonpath={.metadata.uid}"]);
+
+    helm(&[&["uninstall", "parley"][..], &wait].concat());
+    eventually("all pods of the release to be gone", || async {
+        kubectl(&["get", "pods", "-l", "app.kubernetes.io/part-of=parley", "-o", "name"])
+            .is_empty()
+            .then_some(())
+    })
+    .await;
+    assert_eq!(kubectl(&["get", "deployments", "-o", "name"]), "");
+    assert_eq!(
+        kubectl(&["get", "cts", "chat", "-o", "jsonpath={.metadata.uid}{.metadata.deletionTimestamp}"]),
+        uid
+    );
+    assert_eq!(topics(), before, "topics stay");
+
+    // The release before: it takes over what stayed, with its own, older definition.
+    let older = older_chart(&folder, NEW);
+    helm(&[&["install", "parley", older.as_str(), "-f", &values][..], &wait].concat());
+    let first = revision();
+    assert!(!definition_knows(NEW), "the older chart brought the older definition");
+    works("an installation over what stayed", &old).await;
+
+    helm(&[&["upgrade", "parley", current.as_str(), "-f", &values][..], &wait].concat());
+    eventually("the newer definition", || async { definition_knows(NEW).then_some(()) }).await;
+    let patch = format!(r#"[{{"op":"add","path":"/spec/topics/0/{NEW}","value":["flush.ms"]}}]"#);
+    kubectl(&["patch", "cts", "chat", "--type=json", "-p", &patch]);
+    assert_eq!(
+        kubectl(&["get", "cts", "chat", "-o", &format!("jsonpath={{.spec.topics[0].{NEW}[0]}}")]),
+        "flush.ms",
+        "a new field is kept"
+    );
+    works("the upgrade", &old).await;
+
+    helm(&[&["rollback", "parley", first.as_str()][..], &wait].concat());
+    works("the rollback", &old).await;
+    helm(&[&["upgrade", "parley", current.as_str(), "-f", &values][..], &wait].concat());
+    let said = helm(&["test", "parley", "--timeout", "2m"]);
+    assert!(said.contains("Succeeded"), "{said}");
+
+    // The end: nothing of ours holds the namespace up, and Kafka keeps its topics.
+    helm(&["uninstall", "parley"]);
+    kubectl(&["delete", "namespace", "parley", &format!("--timeout={}s", DEADLINE.as_secs())]);
+    assert_eq!(topics(), before, "topics outlive the namespace");
+}

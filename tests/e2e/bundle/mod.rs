@@ -1,0 +1,5 @@
+//! The chart on the running system. These disturb it, so `hack/test/e2e.sh` runs them after all others, one by one.
+
+mod life;
+mod rolling;
+mod watched;

@@ -1,0 +1,124 @@
+//! All three programs are replaced while people chat: nothing is lost or doubled, no pod restarts, and evictions are bounded.
+
+use std::process::Command;
+
+use parley::loadgen::{ChatArgs, run_chat};
+use serde_json::Value;
+
+use crate::cluster::{eventually, gateway, helm, kubectl, root};
+
+const DEPLOYMENTS: [&str; 4] = ["controller", "gateway", "worker-account", "worker-chat"];
+
+fn json(args: &[&str]) -> Value {
+    serde_json::from_str(&kubectl(&[args, &["-o", "json"]].concat())).expect("JSON")
+}
+
+fn deployment(name: &str) -> Value {
+    json(&["get", "deployment", &format!("parley-{name}")])
+}
+
+/// Pods of one component or pool that are not on their way out.
+fn pods(selector: &str) -> Vec<Value> {
+    let all = json(&["get", "pods", "-l", selector]);
+    let items = all["items"].as_array().expect("a list").clone();
+    items.into_iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).collect()
+}
+
+fn name(pod: &Value) -> String {
+    pod["metadata"]["name"].as_str().expect("a name").to_owned()
+}
+
+fn ready(pod: &Value) -> bool {
+    pod["status"]["containerStatuses"].as_array().is_some_and(|all| all.iter().all(|c| c["ready"] == true))
+}
+
+/// Events of messages that the gateways have written so far: the load is under way when it grows.
+fn messages_written() -> f64 {
+    let exposed = pods("app.kubernetes.io/component=gateway").into_iter().map(|pod| {
+        kubectl(&[
+            "get",
+            "--raw",
+            &format!("/api/v1/namespaces/parley/pods/{}:9090/proxy/metrics", name(&pod)),
+        ])
+    });
+    let line = "parley_sse_events_total{event=\"message\"} ";
+    exposed
+        .flat_map(|text| {
+            text.lines().filter_map(|l| l.strip_prefix(line)?.parse::<f64>().ok()).collect::<Vec<_>>()
+        })
+        .sum()
+}
+
+/// Asks for an eviction, as `kubectl drain` does: whether the budget allowed it.
+fn evict(pod: &str) -> bool {
+    let body = format!(
+        r#"{{"apiVersion":"policy/v1","kind":"Eviction","metadata":{{"name":"{pod}","namespace":"parley"}}}}"#
+    );
+    let file = std::env::temp_dir().join(format!("parley-evict-{pod}.json"));
+    std::fs::write(&file, body).expect("a file can be written");
+    let path = format!("/api/v1/namespaces/parley/pods/{pod}/eviction");
+    let output = Command::new("kubectl")
+        .args(["create", "--raw", &path, "-f"])
+        .arg(&file)
+        .output()
+        .expect("kubectl runs");
+    std::fs::remove_file(file).expect("it was written");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() || said.contains("disruption budget"), "eviction of {pod}: {said}");
+    output.status.success()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_upgrade_of_all_three_under_load_loses_and_doubles_nothing() {
+    let generations =
+        DEPLOYMENTS.map(|name| deployment(name)["metadata"]["generation"].as_i64().expect("a number"));
+    let old: Vec<String> = pods("app.kubernetes.io/part-of=parley").iter().map(name).collect();
+
+    let before = messages_written();
+    let args = ChatArgs { gateways: vec![gateway()], rooms: 4, members: 2, rate: 20.0, seconds: 75 };
+    let load = tokio::spawn(async move { run_chat(&args).await });
+    eventually("the load to be under way", || async { (messages_written() > before + 20.0).then_some(()) })
+        .await;
+
+    let mark = uuid::Uuid::new_v4().to_string();
+    let chart = root().join("charts/parley").display().to_string();
+    let annotate = ["controller", "gateway", "workerDefaults"]
+        .map(|part| format!("{part}.podAnnotations.rolled={mark}"));
+    let mut upgrade = vec!["upgrade", "parley", &chart, "--reuse-values", "--wait", "--timeout", "5m"];
+    annotate.iter().for_each(|set| upgrade.extend(["--set-string", set]));
+    helm(&upgrade);
+
+    for (name, before) in DEPLOYMENTS.iter().zip(generations) {
+        let now = deployment(name);
+        assert_eq!(
+            now["metadata"]["generation"].as_i64(),
+            Some(before + 1),
+            "{name}: one change, the upgrade's"
+        );
+        assert_eq!(now["status"]["updatedReplicas"], now["spec"]["replicas"], "{name}");
+    }
+    let new = pods("app.kubernetes.io/part-of=parley");
+    assert!(new.iter().all(|pod| !old.contains(&name(pod))), "every pod was replaced");
+
+    // The budget lets one chat worker go, and the next one only when its replacement is ready.
+    let workers = pods("parley.dev/pool=chat");
+    assert!(workers.len() >= 2 && workers.iter().all(ready), "{workers:?}");
+    assert!(evict(&name(&workers[0])), "one may go");
+    assert!(!evict(&name(&workers[1])), "a second one at the same time may not");
+    eventually("a worker in place of the evicted one", || async {
+        let now = pods("parley.dev/pool=chat");
+        (now.len() == workers.len() && now.iter().all(ready)).then_some(())
+    })
+    .await;
+
+    let report = load.await.expect("the load ends").expect("the stage was set");
+    eprintln!("load while everything was replaced: {report:?}");
+    assert_eq!((report.due, report.given_up), (report.accepted, 0));
+    assert!(report.findings.clean(), "{:?}", report.findings);
+    assert!(report.reconnects > 0, "the streams moved to the new gateway under the load");
+    for pod in pods("app.kubernetes.io/part-of=parley") {
+        for container in pod["status"]["containerStatuses"].as_array().expect("a list") {
+            assert_eq!(container["restartCount"], 0, "{}: nobody asked for a restart", name(&pod));
+        }
+    }
+}
