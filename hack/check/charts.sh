@@ -2,7 +2,8 @@
 # Checks the charts and the sample manifests.
 #
 #   hack/check/charts.sh                      what needs no cluster: lint, every values
-#                                             file of ci/, what must be refused, drift
+#                                             file of ci/, what must be refused, drift,
+#                                             alerts, dashboards, documentation
 #   hack/check/charts.sh server KUBECONFIG    the same renders, the samples and the demo's
 #                                             manifests through a real API server's dry run,
 #                                             and the controller's rights asked there
@@ -188,6 +189,8 @@ offline() {
 	drift
 	monitoring
 	"$ROOT/hack/check/chart-readme.sh" --check
+	"$ROOT/hack/check/kind.sh"
+	node "$ROOT/hack/check/docs.mjs"
 	echo "charts: $(find "$SCRATCH/renders" -name '*.yaml' | wc -l) renders are as they should be"
 }
 

@@ -2,7 +2,7 @@
 
 BUILD_PACKAGES=(build-essential pkg-config libssl-dev ca-certificates curl jq)
 RUN_PACKAGES=(containerd runc iptables nftables iproute2 conntrack openssl curl jq procps util-linux postgresql)
-TEST_PACKAGES=(chromium nginx-light prometheus python3-venv shellcheck valgrind)
+TEST_PACKAGES=(chromium lua5.3 nginx-light prometheus python3-venv shellcheck valgrind)
 
 # missing_packages PACKAGE...: those that are not installed, one a line.
 missing_packages() {

@@ -81,6 +81,7 @@ lane "dependencies" dependencies
 lane "Parley's binaries and image" unlocked "$HACK/image/build.sh"
 join "dependencies" "Parley's binaries and image"
 [ ! -x hack/check/charts.sh ] || step "charts" hack/check/charts.sh >/dev/null
+step "image check" hack/check/image.sh >/dev/null
 
 step "web client in Chromium" npm --prefix web run --silent chromium
 step "unit and integration tests" run_tests cargo test --locked

@@ -24,10 +24,10 @@ fn drifts() -> usize {
         NAMESPACE,
         "--field-selector=reason=ConfigChanged",
         "-o",
-        "jsonpath={range .items[*]}{.series.count}{\"\\n\"}{end}",
+        "jsonpath={range .items[*]}{.reason}={.series.count}{\"\\n\"}{end}",
     ]);
     // A series counts from its second event on.
-    lines.lines().map(|count| count.parse().unwrap_or(1)).sum()
+    lines.lines().filter_map(|line| Some(line.split_once('=')?.1.parse().unwrap_or(1))).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]

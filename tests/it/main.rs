@@ -12,4 +12,5 @@ mod outages;
 mod path;
 mod settings;
 mod stack;
+mod templates;
 mod worker;

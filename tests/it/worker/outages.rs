@@ -63,10 +63,6 @@ async fn what_is_in_hand_when_postgres_or_kafka_dies_is_done_once() {
 
 /// 200 MB wait while PostgreSQL is away; the worker holds a bounded part of them. Twenty thousand records by default, as many
 /// as `PARLEY_TEST_QUEUED` says on demand (a million takes some minutes).
-#[expect(
-    clippy::print_stdout,
-    reason = "the figure that is measured here, for whoever asks with --nocapture"
-)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_queue_costs_no_memory() {
     let world = World::with_own_postgres(2).await;

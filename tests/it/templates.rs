@@ -1,0 +1,232 @@
+//! What the chart's templates make of values, one behaviour a test, read as Kubernetes would read it.
+
+use std::process::Command;
+
+use serde_yaml::Value;
+
+use crate::fixtures::root;
+
+/// The documents of a render in namespace `chat`, release `r`; an error is what helm said.
+fn try_render(chart: &str, sets: &[&str]) -> Result<Vec<Value>, String> {
+    let cache = std::env::var("XDG_CACHE_HOME")
+        .unwrap_or_else(|_| format!("{}/.cache", std::env::var("HOME").unwrap_or_default()));
+    let mut helm = Command::new(format!("{cache}/parley/cluster/bin/helm"));
+    helm.args(["template", "r"]).arg(root().join("charts").join(chart)).args([
+        "-n",
+        "chat",
+        "--kube-version",
+        "1.34.4",
+    ]);
+    for set in sets {
+        helm.args(["--set", set]);
+    }
+    let output = helm.output().expect("helm runs");
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let documents = text.split("\n---").map(|part| serde_yaml::from_str::<Value>(part).expect("YAML"));
+    Ok(documents.filter(|document| !document.is_null()).collect())
+}
+
+fn render(sets: &[&str]) -> Vec<Value> {
+    try_render("parley", sets).unwrap_or_else(|error| panic!("{sets:?}: {error}"))
+}
+
+fn all<'a>(documents: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    documents.iter().filter(|document| document["kind"] == kind).collect()
+}
+
+fn one<'a>(documents: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    let found: Vec<_> = all(documents, kind).into_iter().filter(|d| d["metadata"]["name"] == name).collect();
+    assert_eq!(found.len(), 1, "{kind} {name}");
+    found[0]
+}
+
+fn container(deployment: &Value) -> &Value {
+    &deployment["spec"]["template"]["spec"]["containers"][0]
+}
+
+fn env<'a>(deployment: &'a Value, name: &str) -> Option<&'a Value> {
+    container(deployment)["env"].as_sequence()?.iter().find(|entry| entry["name"] == name)
+}
+
+#[test]
+fn names_carry_the_release_and_cluster_scoped_ones_the_namespace_too() {
+    let documents = render(&[]);
+    for name in ["r-parley-controller", "r-parley-gateway", "r-parley-worker-account", "r-parley-worker-chat"]
+    {
+        let deployment = one(&documents, "Deployment", name);
+        assert_eq!(deployment["metadata"]["namespace"], "chat", "{name}");
+        let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+        for (key, value) in deployment["spec"]["selector"]["matchLabels"].as_mapping().expect("a map") {
+            assert_eq!(
+                &labels[key.as_str().expect("a string")],
+                value,
+                "{name}: the selector finds its pods"
+            );
+        }
+    }
+    one(&documents, "ClusterRole", "chat-r-parley-controller");
+    let long = render(&[&format!("fullnameOverride={}", "x".repeat(80))]);
+    for document in &long {
+        assert!(document["metadata"]["name"].as_str().expect("a name").len() <= 63, "{document:?}");
+    }
+}
+
+#[test]
+fn a_pool_inherits_what_it_does_not_say_and_zero_and_false_are_values() {
+    let documents = render(&[
+        "workerDefaults.drainSeconds=7",
+        "workers.chat.batchWaitMs=0",
+        "workers.chat.pdb.enabled=false",
+        "workers.chat.resources.limits.memory=1Gi",
+    ]);
+    let chat = one(&documents, "Deployment", "r-parley-worker-chat");
+    assert_eq!(env(chat, "PARLEY_DRAIN_SECONDS").expect("set")["value"], "7");
+    assert_eq!(env(chat, "PARLEY_BATCH_WAIT_MS").expect("set")["value"], "0");
+    assert_eq!(container(chat)["resources"]["limits"]["memory"], "1Gi");
+    assert_eq!(container(chat)["resources"]["requests"]["cpu"], "50m", "the rest of resources stays");
+    let budgets: Vec<_> =
+        all(&documents, "PodDisruptionBudget").iter().map(|b| b["metadata"]["name"].clone()).collect();
+    assert_eq!(budgets, ["r-parley-controller", "r-parley-gateway", "r-parley-worker-account"]);
+}
+
+#[test]
+fn workers_and_a_gateway_that_is_scaled_elsewhere_name_no_replicas() {
+    let documents = render(&["gateway.replicas=null"]);
+    for name in ["r-parley-gateway", "r-parley-worker-account", "r-parley-worker-chat"] {
+        assert!(one(&documents, "Deployment", name)["spec"].get("replicas").is_none(), "{name}");
+    }
+    assert_eq!(one(&render(&[]), "Deployment", "r-parley-gateway")["spec"]["replicas"], 2);
+}
+
+#[test]
+fn each_pod_is_given_its_own_secrets_and_no_other() {
+    let documents = render(&[
+        "kafka.securityProtocol=sasl-ssl",
+        "kafka.existingSecret=all",
+        "kafka.caKey=ca.crt",
+        "gateway.kafkaSecret=own",
+    ]);
+    let of = |name: &str| {
+        let volumes = one(&documents, "Deployment", name)["spec"]["template"]["spec"]["volumes"].clone();
+        let secret = |volume: &Value| {
+            let keys = volume["secret"]["items"]
+                .as_sequence()
+                .expect("items")
+                .iter()
+                .map(|i| i["key"].as_str().unwrap_or("").to_owned());
+            (
+                volume["secret"]["secretName"].as_str().unwrap_or("").to_owned(),
+                keys.collect::<Vec<_>>().join(" "),
+            )
+        };
+        volumes.as_sequence().expect("volumes").iter().map(secret).collect::<Vec<_>>()
+    };
+    let pairs = |list: &[(&str, &str)]| {
+        list.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<Vec<_>>()
+    };
+    assert_eq!(of("r-parley-controller"), pairs(&[("all", "ca.crt password")]));
+    assert_eq!(
+        of("r-parley-gateway"),
+        pairs(&[
+            ("own", "ca.crt password"),
+            ("parley-database", "gateway-url"),
+            ("parley-keys", "request-keys.json reply-keys.json seal-public.json")
+        ])
+    );
+    assert_eq!(
+        of("r-parley-worker-chat"),
+        pairs(&[
+            ("all", "ca.crt password"),
+            ("parley-database", "worker-url"),
+            ("parley-keys", "request-keys.json reply-keys.json")
+        ])
+    );
+}
+
+#[test]
+fn rights_shrink_to_the_watched_namespaces() {
+    let wide = render(&[]);
+    assert_eq!(all(&wide, "ClusterRoleBinding").len(), 1);
+    let narrow = render(&["controller.watchNamespaces={a,b}", "rbac.aggregate=false"]);
+    assert!(all(&narrow, "ClusterRole").is_empty() && all(&narrow, "ClusterRoleBinding").is_empty());
+    let namespaces: Vec<_> =
+        all(&narrow, "Role").iter().map(|role| role["metadata"]["namespace"].clone()).collect();
+    assert_eq!(namespaces, ["a", "b", "chat"], "a role in each, and the lease's in the release's own");
+    let controller = one(&narrow, "Deployment", "r-parley-controller");
+    assert_eq!(env(controller, "PARLEY_WATCH_NAMESPACES").expect("set")["value"], "a,b");
+}
+
+#[test]
+fn the_definition_stays_comes_and_goes_as_told() {
+    let annotations = |sets: &[&str]| {
+        let documents = render(sets);
+        all(&documents, "CustomResourceDefinition").first().map(|crd| crd["metadata"]["annotations"].clone())
+    };
+    assert_eq!(annotations(&[]).expect("there")["helm.sh/resource-policy"], "keep");
+    assert!(annotations(&["crds.keep=false"]).expect("there").is_null());
+    assert!(annotations(&["crds.enabled=false"]).is_none());
+}
+
+#[test]
+fn the_database_is_migrated_before_pods_change() {
+    let documents = render(&[]);
+    let job = one(&documents, "Job", "r-parley-migrate");
+    assert_eq!(job["metadata"]["annotations"]["helm.sh/hook"], "pre-install,pre-upgrade");
+    assert_eq!(job["spec"]["template"]["spec"]["volumes"][0]["secret"]["items"][0]["key"], "owner-url");
+    assert!(all(&render(&["migrations.enabled=false"]), "Job").is_empty());
+}
+
+#[test]
+fn a_digest_wins_over_a_tag_and_ways_in_lead_to_the_gateway() {
+    let documents = render(&[
+        "image.tag=x",
+        "image.digest=sha256:abc0123456789abcdef0123456789abcdef0123456789abcdef0123456789abc",
+        "ingress.enabled=true",
+        "ingress.hosts={a.example.com}",
+        "httpRoute.enabled=true",
+        "httpRoute.parentRefs[0].name=public",
+    ]);
+    let image =
+        container(one(&documents, "Deployment", "r-parley-gateway"))["image"].as_str().expect("an image");
+    assert!(image.starts_with("parley.dev/parley@sha256:"), "{image}");
+    let ingress = one(&documents, "Ingress", "r-parley-gateway");
+    assert_eq!(
+        ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["name"],
+        "r-parley-gateway"
+    );
+    assert_eq!(ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-buffering"], "off");
+    let route = one(&documents, "HTTPRoute", "r-parley-gateway");
+    assert_eq!(route["spec"]["rules"][0]["timeouts"]["request"], "0s", "an event stream has no end");
+}
+
+#[test]
+fn everything_optional_is_off_until_it_is_asked_for() {
+    const OPTIONAL: [&str; 5] = ["Ingress", "HTTPRoute", "NetworkPolicy", "ServiceMonitor", "PrometheusRule"];
+    let documents = render(&[]);
+    for kind in OPTIONAL.iter().chain(&["ConfigMap"]) {
+        assert!(all(&documents, kind).is_empty(), "{kind}");
+    }
+    let on = render(&[
+        "metrics.dashboards.enabled=true",
+        "metrics.serviceMonitor.enabled=true",
+        "metrics.prometheusRule.enabled=true",
+    ]);
+    assert_eq!(all(&on, "ConfigMap").len(), 3);
+    for map in all(&on, "ConfigMap") {
+        let (_, text) = map["data"].as_mapping().expect("data").iter().next().expect("one file");
+        let dashboard: serde_json::Value = serde_json::from_str(text.as_str().expect("text")).expect("JSON");
+        assert!(dashboard["panels"].as_array().is_some_and(|panels| panels.len() > 10));
+    }
+    let rules = one(&on, "PrometheusRule", "r-parley");
+    assert!(rules["spec"]["groups"].as_sequence().is_some_and(|groups| groups.len() == 3));
+}
+
+#[test]
+fn the_chart_of_topics_renders_one_set() {
+    let documents = try_render("parley-topics", &[]).expect("it renders");
+    assert_eq!(all(&documents, "ChatTopicSet").len(), 1);
+    assert_eq!(documents.len(), 1);
+}
