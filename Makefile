@@ -2,10 +2,10 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/parley/target
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test image web fmt bench-controller bench-gateway release pictures
+.PHONY: help up down test image release pictures helm4 web fmt bench-controller bench-gateway
 
 help: ## what there is
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1	/p' Makefile
 
 up: ## Parley on this machine: Kubernetes, Kafka, PostgreSQL, the release, two demo users
 	@hack/up.sh
@@ -24,6 +24,9 @@ release: ## what a release publishes, in dist/: image, charts, CRD, SBOM, notes,
 
 pictures: ## docs/dashboards/*.svg, from a whole end-to-end run
 	@PICTURES=$(CURDIR)/docs/dashboards hack/test/namespace.sh hack/test/e2e.sh
+
+helm4: ## the charts with Helm 4, which takes minutes to build
+	@hack/check/helm4.sh
 
 web: ## the web client, which the gateway embeds
 	@bash -euo pipefail -c '. hack/lib/base.sh && . hack/lib/web.sh && web_dist'

@@ -216,6 +216,15 @@ conforms() {
 	tail -n 1 "$SCRATCH/out"
 }
 
+# established FILE: a definition has no conditions at all in its first moment, which kubectl takes for an error.
+established() {
+	local limit=$((SECONDS + 60))
+	until k wait --for=condition=Established -f "$1" --timeout=10s >"$SCRATCH/out" 2>&1; do
+		[ $SECONDS -lt $limit ] || { cat "$SCRATCH/out" >&2; fail "the definition in $1 is not served"; }
+		sleep 0.2
+	done
+}
+
 server() {
 	local file ns
 	KUBECONFIG=$1
@@ -224,7 +233,7 @@ server() {
 	mapfile -t foreign < <(definitions)
 	for file in "$ROOT/crds/chattopicsets.yaml" "${foreign[@]}"; do
 		k apply --server-side --force-conflicts -f "$file" >/dev/null
-		k wait --for=condition=Established -f "$file" --timeout=60s >/dev/null
+		established "$file"
 	done
 	while read -r ns; do
 		k create namespace "$ns" --dry-run=client -o yaml |

@@ -2,6 +2,7 @@
 
 KUBECONFORM_VERSION=v0.8.0
 KUBE_SCORE_VERSION=v1.20.0
+HELM4_VERSION=v4.3.1
 # Definitions of kinds that the charts use and Kubernetes does not bring: from their modules.
 PROMETHEUS_OPERATOR=github.com/prometheus-operator/prometheus-operator@v0.85.0
 GATEWAY_API=sigs.k8s.io/gateway-api@v1.4.0
