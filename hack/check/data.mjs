@@ -14,6 +14,7 @@ const QUIET = {
   'parley_scale_suppressed_total{reason="LagUnknown"}': "the offsets can be read",
   'parley_sse_closed_total{reason="slow"}': "no browser falls behind",
   parley_request_timeouts_total: "every held call gets its reply",
+  parley_replays_total: "no record comes again, unless a worker is replaced at the right moment",
 };
 
 const ask = async (path, params) => {

@@ -14,7 +14,7 @@ export const platform = {
           queries: [[`sum(max by (namespace, name) (parley_topicset_condition{${OF},type="Ready",status="True"}))`, "ready"]] },
         { title: "Sets that are not", type: "stat", unit: "short", description: "Their conditions say why: kubectl get chattopicsets -A -o wide.",
           thresholds: [{ color: "green", value: null }, { color: "red", value: 1 }],
-          queries: [[`count(max by (namespace, name) (parley_topicset_condition{${OF},type="Ready",status="True"}) == 0) or vector(0)`, "not ready"]] },
+          queries: [[`sum(1 - max by (namespace, name) (parley_topicset_condition{${OF},type="Ready",status="True"}))`, "not ready"]] },
         { title: "Topics as declared", type: "stat", unit: "percentunit", description: "Share of the declared topics that Kafka has as they are declared.",
           queries: [[`avg(max by (namespace, set, topic) (parley_topic_ready{${OF}}))`, "ready"]] },
         { title: "Leaders", type: "stat", unit: "short", description: "Controllers that hold their lease: one for each install.",
