@@ -37,8 +37,8 @@ metric() {
 calls() { metric kafka_admin_request_duration_seconds_count "${1:-}"; }
 cpu_ms() { awk -v hz="$(getconf CLK_TCK)" '{sub(/.*\) /, ""); print int(($12 + $13) * 1000 / hz)}' "/proc/$(pid_of controller)/stat"; }
 memory() { awk -v key="$1:" '$1 == key {printf "%.1f MB", $2 / 1024}' "/proc/$(pid_of controller)/status"; }
-# Writes that the API server noted, without the lease's and this script's own.
-writes() { grep '"userAgent":"[^"]*"' "$BENCH/api/audit.log" | grep -v '"resource":"leases"' | grep -vc kubectl || true; }
+# Writes to the namespace that the API server noted, without the lease's and this script's own.
+writes() { grep '"namespace":"bench"' "$BENCH/api/audit.log" | grep -v '"resource":"leases"' | grep -vc '"userAgent":"kubectl' || true; }
 
 # set NAME TOPICS PREFIX WORKERS: one ChatTopicSet as YAML.
 set_of() {
@@ -128,11 +128,12 @@ nth() { local n=$1; shift; printf '%s\n' "$@" | sort -n | sed -n "${n}p"; }
 # after FILTER: for each of our changes of the spec the milliseconds until the next request that the filter takes.
 after() {
 	jq -rs --arg agent kubectl '
-		def at: .stageTimestamp | sub("\\.(?<f>[0-9]+)Z$"; ".\(.f)Z") | capture("^(?<s>.*)\\.(?<f>[0-9]{3})[0-9]*Z$") | (.s + "Z" | fromdateiso8601) * 1000 + (.f | tonumber);
+		def at: .stageTimestamp | capture("^(?<s>.*)\\.(?<f>[0-9]{3})[0-9]*Z$") | (.s + "Z" | fromdateiso8601) * 1000 + (.f | tonumber);
+		def ours: (.userAgent // "") | startswith($agent);
 		[.[] | select(.stage == "ResponseComplete")] | sort_by(.stageTimestamp) | . as $all
 		| range(length) | . as $i | $all[$i]
-		| select(.objectRef.resource == "chattopicsets" and .objectRef.name == "r" and .objectRef.subresource == null and .verb == "patch" and (.userAgent | startswith($agent)))
-		| at as $t | ([$all[$i + 1:][] | select((.userAgent | startswith($agent) | not) and ('"$1"'))] | first // empty) | at - $t' \
+		| select(.objectRef.resource == "chattopicsets" and .objectRef.name == "r" and .objectRef.subresource == null and .verb == "patch" and ours)
+		| at as $t | ([$all[$i + 1:][] | select((ours | not) and ('"$1"'))] | first // empty) | at - $t' \
 		"$BENCH/api/audit.log"
 }
 
