@@ -2,7 +2,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/parley/target
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test image release pictures helm4 web fmt bench-controller bench-gateway
+.PHONY: help up down test image release pictures helm4 web fmt bench-controller bench-gateway life
 
 help: ## what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1	/p' Makefile
@@ -24,6 +24,9 @@ release: ## what a release publishes, in dist/: image, charts, CRD, SBOM, notes,
 
 pictures: ## docs/dashboards/*.svg, from a whole end-to-end run
 	@PICTURES=$(CURDIR)/docs/dashboards hack/test/namespace.sh hack/test/e2e.sh
+
+life: ## a release uninstalled, reinstalled, upgraded and rolled back on a cluster of its own
+	@hack/test/namespace.sh hack/test/e2e.sh bundle::life
 
 helm4: ## the charts with Helm 4, which takes minutes to build
 	@hack/check/helm4.sh
