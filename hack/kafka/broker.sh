@@ -93,7 +93,8 @@ start_all() {
 	local i
 	libs=$("$HACK/kafka/jars.sh")
 	mkdir -p "$RUN/log"
-	[ -s "$RUN/cluster-id" ] || head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=' | put "$RUN/cluster-id"
+	# Not with a hyphen in front: one in 64 would be taken for an option.
+	[ -s "$RUN/cluster-id" ] || head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=' | sed 's/^-/A/' | put "$RUN/cluster-id"
 	[ "${KAFKA_SECURED:-0}" = 0 ] || certificates
 	for ((i = 0; i < nodes; i++)); do start_node "$i"; done
 	for ((i = 0; i < nodes; i++)); do

@@ -60,13 +60,14 @@ fn every_test_that_the_index_names_is_there() {
             named += 1;
             let mut modules: Vec<&str> = name.split("::").collect();
             let test = modules.pop().unwrap_or_default();
-            let folder =
-                if modules.len() > 1 { root().join("src") } else { root().join("tests/it/controller") };
+            let folders: &[&str] =
+                if modules.len() > 1 { &["src"] } else { &["tests/it/controller", "tests/it/gateway"] };
             if modules.last() == Some(&"tests") {
                 modules.pop();
             }
-            let found = sources(&folder, &modules)
+            let found = folders
                 .iter()
+                .flat_map(|folder| sources(&root().join(folder), &modules))
                 .any(|file| has_test(&fs::read_to_string(file).expect("a source"), test));
             if !found {
                 missing.push(name.to_owned());

@@ -328,7 +328,7 @@ fn who_left_while_away_hears_what_was_said_before_and_nothing_after() {
     let change = |offset, left: Vec<UserId>, seq, version| Record {
         partition: 0,
         offset,
-        stamped: 1,
+        stamped: 1_000 + offset,
         route: Route::Room { room: room(1), joined: vec![], left, seq: Seq(seq), version },
         head: sse::event("room", version.to_string().as_bytes()),
     };
