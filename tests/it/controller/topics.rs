@@ -35,7 +35,7 @@ async fn the_sample_becomes_true(rig: &Rig, file: &str, replicas: usize) {
     }
     let set = rig.ready("chat").await;
     let status = &set["status"];
-    assert_eq!((&status["topicsReady"], &status["workersReady"]), (&json!("20/20"), &json!("4/4")));
+    assert_eq!((&status["topicsReady"], &status["workersReady"]), (&json!("22/22"), &json!("4/4")));
     let wanted: i64 =
         spec["topics"].as_array().unwrap().iter().map(|t| t["partitions"].as_i64().unwrap_or(2)).sum();
     assert_eq!(status["partitions"], json!(wanted));
@@ -59,7 +59,7 @@ async fn the_shipped_sample_on_one_broker() {
     assert_eq!(created.len(), 1, "one event names them all: {created:?}");
     let printed = rig.api.kubectl(&["get", "cts", "-n", &rig.namespace, "chat", "--no-headers"]);
     let columns: Vec<&str> = printed.split_whitespace().collect();
-    assert_eq!(columns[..5], ["chat", "True", "20/20", "56", "4/4"]);
+    assert_eq!(columns[..5], ["chat", "True", "22/22", "60", "4/4"]);
 }
 
 #[tokio::test]
