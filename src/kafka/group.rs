@@ -207,14 +207,15 @@ fn poll(consumer: Arc<BaseConsumer<Context>>, topics: &[&'static str], stop: &Ca
         if context.lost.swap(false, Ordering::AcqRel) {
             (joined, told) = (None, false);
         }
-        // A member that gets nothing is not told so, and the protocol is known before the first assignment. So a newcomer waits
-        // for as long as others may drain; unless there is no topic yet, when there is nothing to be had.
+        // Without any topic there is nothing to join for. A member that gets nothing is not told so, and the protocol is known
+        // before the first assignment: so a newcomer waits for as long as others may drain.
         if !matches!(consumer.rebalance_protocol(), RebalanceProtocol::None) {
-            let since = *joined.get_or_insert_with(Instant::now);
-            if !told && (no_topics || since.elapsed() >= context.drain + NOTHING_FOR_ME) {
-                told = true;
-                context.tell(GroupEvent::Joined);
-            }
+            joined.get_or_insert_with(Instant::now);
+        }
+        let waited = joined.is_some_and(|since| since.elapsed() >= context.drain + NOTHING_FOR_ME);
+        if !told && (no_topics || waited) {
+            told = true;
+            context.tell(GroupEvent::Joined);
         }
     }
     context.end_all();
