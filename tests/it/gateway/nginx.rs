@@ -47,7 +47,7 @@ impl Nginx {
             .replace("127.0.0.1:8080", &gateway.to_string())
             .replace("listen 443", &format!("listen 127.0.0.1:{port}"))
             .replace("/etc/nginx/tls", &shown.to_string())
-            .replace("proxy_read_timeout 60s", "proxy_read_timeout 4s");
+            .replace("proxy_read_timeout 60s", "proxy_read_timeout 10s");
         let conf = format!(
             "daemon off; master_process off; pid {shown}/pid; error_log stderr warn;
              events {{ worker_connections 256; }}
@@ -129,7 +129,7 @@ async fn a_stream_through_nginx_lives_resumes_and_is_not_buffered() {
     line(&mut lines, "message 1").await;
     let cursor = line(&mut lines, "id: ").await;
     // Quiet for longer than nginx waits for a byte: heartbeats keep it.
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    tokio::time::sleep(Duration::from_secs(12)).await;
     kit.say(room, &amy.id, 2, 2).await;
     line(&mut lines, "message 2").await;
     let _ = curl.kill().await;
@@ -147,15 +147,20 @@ async fn a_stream_through_nginx_lives_resumes_and_is_not_buffered() {
 
     // A page behind nginx may change things: Host and Origin agree.
     let origin = format!("origin: https://127.0.0.1:{}", nginx.port);
-    let put = nginx
-        .curl(&amy, "/api/me/status")
-        .args(["--request", "PUT", "--data", "{\"status\":\"x\"}", "--header", &origin])
-        .args(["--header", "content-type: application/json", "--write-out", "\n%{response_code}"])
-        .output()
-        .await
-        .unwrap();
-    let put = String::from_utf8_lossy(&put.stdout).into_owned();
-    assert!(put.ends_with("\n202"), "{put}");
+    eventually("a change to be taken", || async {
+        let put = nginx
+            .curl(&amy, "/api/me/status")
+            .args(["--request", "PUT", "--data", "{\"status\":\"x\"}", "--header", &origin])
+            .args(["--header", "content-type: application/json", "--write-out", "\n%{response_code}"])
+            .output()
+            .await
+            .unwrap();
+        let put = String::from_utf8_lossy(&put.stdout).into_owned();
+        // On a busy machine a fresh producer may not reach the broker in time: then, and only then, it is asked again.
+        assert!(put.ends_with("\n202") || put.ends_with("\n503"), "{put}");
+        put.ends_with("\n202").then_some(())
+    })
+    .await;
     // A real browser: its page and its stream share one HTTP/2 connection.
     let mut chromium = Command::new("node")
         .arg(root().join("tests/it/gateway/foreign/chromium.mjs"))
