@@ -16,7 +16,9 @@ pid_of() { cut -d' ' -f1 "$RUN/pids/$1"; }
 
 # start NAME COMMAND...: in the background, own session, log file, pid noted.
 # The process notes itself before it becomes the command: were this shell killed
-# in between, an unknown process would hold its port for ever.
+# in between, an unknown process would hold its port for ever. It inherits nothing
+# but its three streams: librdkafka's pipes in a test's process are not closed on
+# exec, and PostgreSQL refuses to start beside a thousand of them.
 start() {
 	local name=$1 child pid
 	shift
@@ -28,8 +30,11 @@ start() {
 		. "$1/process.sh"
 		echo "$$ $(start_time $$)" >"$2.new" && mv "$2.new" "$2"
 		shift 2
+		for open in /proc/self/fd/*; do
+			if [ "${open##*/}" -gt 2 ]; then eval "exec ${open##*/}>&-"; fi
+		done
 		exec "$@"
-	' start "$LIB" "$RUN/pids/$name" "$@" >>"$RUN/log/$name.log" 2>&1 </dev/null 9>&- &
+	' start "$LIB" "$RUN/pids/$name" "$@" >>"$RUN/log/$name.log" 2>&1 </dev/null &
 	child=$!
 	until read -r pid _ 2>/dev/null <"$RUN/pids/$name" && [ "$pid" = "$child" ]; do
 		[ -d "/proc/$child" ] || die "$name did not start: $(tail -n 1 "$RUN/log/$name.log")"

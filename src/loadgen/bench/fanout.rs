@@ -1,6 +1,4 @@
-use std::{sync::atomic::Ordering, time::Duration};
-
-use tokio::time::sleep;
+use std::sync::atomic::Ordering;
 
 use super::{
     BenchError, Cores, Quantiles, Stage, Talk, Target,
@@ -55,8 +53,6 @@ pub struct FanoutReport {
 pub async fn run_fanout(stage: &Stage, target: &Target, talk: &Talk) -> Result<FanoutReport, BenchError> {
     let background = background(target.pid).await?;
     let crowd = Crowd::gather(stage, 0..stage.users, &[target.gateway]).await?;
-    // `hello` comes a moment before the rooms are taken up.
-    sleep(Duration::from_secs(1)).await;
     // The first messages fill caches and connections; they are heard, not measured.
     let warm = Talk { seconds: 2, ..talk.clone() }.run(stage, target.gateway).await;
     crowd.hears(warm.deliveries(stage, 1)).await;

@@ -60,11 +60,14 @@ async fn only_members_hear_a_room_from_their_joining_on() {
     of_amy.message(room, 5).await;
     assert_eq!((of_amy.seqs(room), of_amy.count("room")), (vec![1, 2, 3, 4, 5], 1));
 
-    // A second stream of hers begins with what she may see, and no more.
-    let mut again = Ear::live(&eve, kit.addr(1), None).await;
+    // A second stream of hers, at a gateway that has read all this, begins with what is said next.
+    let mut of_ben = Ear::live(&ben, kit.addr(1), None).await;
     kit.say(room, &ben.id, 6, 6).await;
-    again.message(room, 6).await;
-    assert_eq!(again.seqs(room), [6]);
+    of_ben.message(room, 6).await;
+    let mut again = Ear::live(&eve, kit.addr(1), None).await;
+    kit.say(room, &ben.id, 7, 7).await;
+    again.message(room, 7).await;
+    assert_eq!(again.seqs(room), [7]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,8 +146,9 @@ async fn friends_hear_each_others_status_once_and_never_an_old_one() {
     ear.until("friend", |block| block.event == "friend").await;
     kit.produce(&[status(4), status(3), status(4), status(5)]).await;
     ear.until("status 5", |block| block.data.contains("v5")).await;
-    let heard: Vec<&str> =
-        ear.heard.iter().filter(|b| b.event == "status").map(|b| b.data.as_str()).collect();
+    // v2 stands in another partition than the friendship: which one the gateway reads first is open.
+    let statuses = ear.heard.iter().filter(|b| b.event == "status" && !b.data.contains("v2"));
+    let heard: Vec<&str> = statuses.map(|b| b.data.as_str()).collect();
     assert_eq!(heard.len(), 2, "{heard:?}");
     assert!(heard[0].contains("v4") && heard[1].contains("v5"), "{heard:?}");
 }

@@ -71,8 +71,11 @@ pub(super) struct Conn {
     pub(super) registered: Vec<i64>,
     /// The shard's offsets when its interests were asked for last: they show all that happened before.
     pub(super) read_from: Vec<i64>,
-    /// Replies that came before it was known whose stream it is: `hello` comes first.
+    /// Replies that came before `hello`, which comes first.
     pub(super) held: Vec<(Bytes, i64)>,
+    /// The `hello` of a stream without a cursor, until its rooms are taken up: its client reads its state on `hello`, and a
+    /// message that is committed after that read and lost on its way must be a gap to us.
+    pub(super) hello: Option<Bytes>,
     /// Where its events begin: the shard's offsets when it registered, later those that it resumes from.
     pub(super) from: Vec<i64>,
     /// The reason of the `resync` that it is due.

@@ -171,7 +171,9 @@ impl Shard {
         let mut unknown = false;
         for id in conns {
             match self.conns.get_mut(&id) {
-                Some(conn) if conn.phase == Phase::Opening => conn.held.push((head.clone(), stamped)),
+                Some(conn) if conn.phase == Phase::Opening || conn.hello.is_some() => {
+                    conn.held.push((head.clone(), stamped));
+                }
                 Some(conn) => {
                     unknown |= conn.phase == Phase::Unknown;
                     self.push(id, head.clone(), stamped, "reply");

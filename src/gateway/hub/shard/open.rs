@@ -41,6 +41,7 @@ impl Shard {
             registered: self.vector.next().to_vec(),
             read_from: self.vector.next().to_vec(),
             held: replies,
+            hello: None,
             from: self.vector.next().to_vec(),
             resync: None,
             resuming: false,
@@ -106,14 +107,24 @@ impl Shard {
             conn.from = self.vector.next().to_vec();
             conn.early = self.vector.line();
         }
-        let replies = std::mem::take(&mut conn.held);
+        conn.hello = Some(sse::control("hello", &hello));
+        let waits = after == Phase::Loading && conn.wanted == Wanted::Nothing;
         self.count_phase(before, -1);
         self.count_phase(after, 1);
-        self.push(id, sse::control("hello", &hello), 0, "hello");
+        if !waits {
+            self.greet(id);
+        }
+        self.reschedule(id);
+    }
+
+    /// Sends the `hello` that is due, and the replies that waited for it.
+    pub(super) fn greet(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let (Some(hello), replies) = (conn.hello.take(), std::mem::take(&mut conn.held)) else { return };
+        self.push(id, hello, 0, "hello");
         for (head, stamped) in replies {
             self.push(id, head, stamped, "reply");
         }
-        self.reschedule(id);
     }
 
     /// How a session stands, asked for after a hint: a login's reply, an end, an expiry.

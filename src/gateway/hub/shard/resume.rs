@@ -284,6 +284,7 @@ impl Shard {
         conn.filled = Vec::new();
         let (resync, resuming) = (conn.resync.take(), conn.resuming);
         let ended = self.ended_meanwhile(id);
+        self.greet(id);
         let Some(conn) = self.conns.get_mut(&id) else { return };
         conn.phase = Phase::Live;
         // What was of use only until now: ten thousand idle streams keep none of it.

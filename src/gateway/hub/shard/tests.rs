@@ -163,8 +163,16 @@ fn what_happens_while_a_stream_loads_is_not_missed_and_doubles_are_dropped() {
     let outbox = open(&mut shard, 1, Wanted::Nothing);
     shard.identify(1, Some(session("bob")));
     put(&mut shard, message(0, 10, 1, 6));
+    shard.reply(&key(1), &sse::event("reply", b"{}"), 0, false);
+    assert_eq!(
+        names(&outbox),
+        ["retry"],
+        "its client reads its state on hello: not before its rooms are known"
+    );
     shard.interests_found(1, Ok(interests(&[(1, 0, 6)])));
-    assert_eq!(seqs(&outbox), [6]);
+    let events = read(&outbox);
+    let shown: Vec<_> = events.iter().map(|(event, _, id)| (event.as_str(), id.clone().unwrap())).collect();
+    assert_eq!(shown, [("hello", vec![10, 0]), ("reply", vec![10, 0]), ("message", vec![11, 0])]);
     put(&mut shard, message(0, 11, 1, 6));
     put(&mut shard, message(0, 12, 1, 7));
     assert_eq!(seqs(&outbox), [7]);
