@@ -1,19 +1,19 @@
 //! What is told of a reconcile in events: one event a reason, naming the topics.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     apply::Done,
     context::Context,
     events::EventReason,
-    plan::{Deed, TopicPlan},
+    plan::{Deed, Live, TopicPlan},
     sets::SetEntry,
     status::{self, TopicReport, Trouble, WorkerReport},
 };
-use crate::api::{ChatTopicSetStatus, ConditionType, Reason, TopicStatus, WorkerStatus};
+use crate::api::{ChatTopicSetStatus, ConditionType, Reason, TopicState, TopicStatus, WorkerStatus};
 
 /// One event per reason, naming the topics.
-pub(crate) async fn announce(ctx: &Context, entry: &SetEntry, plans: &[TopicPlan], done: &Done) {
+pub(crate) async fn deeds(ctx: &Context, entry: &SetEntry, plans: &[TopicPlan], done: &Done) {
     let (mut created, mut lost, mut grown, mut configured) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for plan in plans {
         for deed in &plan.deeds {
@@ -31,6 +31,7 @@ pub(crate) async fn announce(ctx: &Context, entry: &SetEntry, plans: &[TopicPlan
             }
         }
     }
+    ctx.remember(&entry.key, |memo| memo.told_created.extend(created.iter().chain(&lost).cloned()));
     for (reason, what, names) in [
         (EventReason::TopicCreated, "created", created),
         (EventReason::TopicLost, "was deleted by somebody else and is created anew; its data is gone:", lost),
@@ -42,6 +43,33 @@ pub(crate) async fn announce(ctx: &Context, entry: &SetEntry, plans: &[TopicPlan
             ctx.recorder.send(&entry.key, &entry.uid, reason, &note).await;
         }
     }
+}
+
+/// Topics that we asked for without learning what came of it, and that are there now.
+pub(crate) async fn created_after_all(
+    ctx: &Context,
+    entry: &SetEntry,
+    memory: &BTreeMap<&str, &TopicStatus>,
+    live: &BTreeMap<String, Live>,
+) {
+    let names = unheard(memory, live, &ctx.memo(&entry.key).told_created);
+    if !names.is_empty() {
+        let note = format!("created {}", names.join(", "));
+        ctx.recorder.send(&entry.key, &entry.uid, EventReason::TopicCreated, &note).await;
+        ctx.remember(&entry.key, |memo| memo.told_created.extend(names));
+    }
+}
+
+/// Those of which memory says that they were about to be created, which are there, and of which nothing was told.
+fn unheard(
+    memory: &BTreeMap<&str, &TopicStatus>,
+    live: &BTreeMap<String, Live>,
+    told: &BTreeSet<String>,
+) -> Vec<String> {
+    let there = |name: &str| matches!(live.get(name), Some(Live::Present(_)));
+    let asked = memory.iter().filter(|(_, topic)| topic.state == TopicState::Creating);
+    let names = asked.map(|(name, _)| *name).filter(|name| there(name) && !told.contains(*name));
+    names.map(str::to_owned).collect()
 }
 
 /// What was refused, by name; told apart from what only waits by its reason.
@@ -110,5 +138,35 @@ pub(crate) async fn auto_create(ctx: &Context, entry: &SetEntry) {
     if !ctx.memo(&entry.key).said_auto_create {
         ctx.recorder.send(&entry.key, &entry.uid, EventReason::Refused, status::AUTO_CREATE).await;
         ctx.remember(&entry.key, |memo| memo.said_auto_create = true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{controller::plan::LiveTopic, kafka::admin::ApiError};
+
+    /// A CreateTopics that was carried out and never answered is told once the topic is seen, and only once.
+    #[test]
+    fn a_creation_that_was_not_answered_is_told_when_it_is_seen() {
+        let status = |state| TopicStatus { state, ..TopicStatus::default() };
+        let (creating, ready) = (status(TopicState::Creating), status(TopicState::Ready));
+        let memory = BTreeMap::from([("a", &creating), ("b", &creating), ("c", &creating), ("d", &ready)]);
+        let there = LiveTopic {
+            id: "id".to_owned(),
+            partitions: 1,
+            replicas: 1,
+            settling: false,
+            led: true,
+            config: Ok(BTreeMap::new()),
+        };
+        let live = BTreeMap::from([
+            ("a".to_owned(), Live::Present(there.clone())),
+            ("b".to_owned(), Live::Absent),
+            ("c".to_owned(), Live::Unknown(ApiError::unseen("c"))),
+            ("d".to_owned(), Live::Present(there)),
+        ]);
+        assert_eq!(unheard(&memory, &live, &BTreeSet::new()), ["a"]);
+        assert!(unheard(&memory, &live, &BTreeSet::from(["a".to_owned()])).is_empty());
     }
 }

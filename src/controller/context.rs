@@ -1,7 +1,7 @@
 //! What every reconcile shares.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -74,6 +74,8 @@ pub(crate) struct Memo {
     pub(crate) last_deed: Option<Instant>,
     /// Topics that were grown and to how many partitions, until every broker knows of it.
     pub(crate) grown: BTreeMap<String, i32>,
+    /// Topics whose creation has been told.
+    pub(crate) told_created: BTreeSet<String>,
     pub(crate) fights: Fights,
     /// Which object's deletion was first seen, and when.
     pub(crate) deleting: Option<(String, Instant)>,

@@ -36,6 +36,8 @@ use crate::{
 const END_WITHIN: Duration = Duration::from_secs(2);
 /// Between two looks at what readiness tells.
 const PROBE: Duration = Duration::from_secs(5);
+/// Between two looks for kinds of scale targets that the API server did not know.
+const LOOK_FOR_KINDS: Duration = Duration::from_secs(15);
 
 /// Everything that a leadership is made from.
 #[derive(Clone)]
@@ -168,7 +170,7 @@ enum Why {
 
 /// The work of a leader. Ends only by being dropped, or when a part of it breaks.
 async fn lead(setup: Setup, leadership: Leadership) {
-    let kinds = kinds(&setup).await;
+    let (kinds, missing) = kinds(&setup, &setup.args.scale_targets).await;
     let scopes: Vec<Option<String>> = match setup.args.watch_namespaces.as_slice() {
         [] => vec![None],
         some => some.iter().cloned().map(Some).collect(),
@@ -243,16 +245,31 @@ async fn lead(setup: Setup, leadership: Leadership) {
             }
         });
     }
+    if !missing.is_empty() {
+        tasks.spawn(appear(setup.clone(), missing));
+    }
     tasks.spawn(watch_own_kafka(clusters, own_leadership, setup.kafka_health.clone()));
     if let Some(Err(error)) = tasks.join_next().await {
         tracing::error!(%error, "a part of the controller broke; starting over");
     }
 }
 
-/// The kinds that workers may be, as the API server names them. Tried until the API server answers.
-async fn kinds(setup: &Setup) -> Vec<ApiResource> {
-    let mut kinds = Vec::new();
-    for target in &setup.args.scale_targets {
+/// Ends when the API server knows one of these kinds: the leadership begins anew then, with a watch of it.
+async fn appear(setup: Setup, missing: Vec<String>) {
+    loop {
+        tokio::time::sleep(LOOK_FOR_KINDS).await;
+        let (kinds, still) = kinds(&setup, &missing).await;
+        if let Some(kind) = kinds.first() {
+            tracing::info!(kind = kind.kind, missing = still.len(), "a kind of scale targets is there now");
+            return;
+        }
+    }
+}
+
+/// The kinds that workers may be, as the API server names them, and those that it does not know. Tried until it answers.
+async fn kinds(setup: &Setup, targets: &[String]) -> (Vec<ApiResource>, Vec<String>) {
+    let (mut kinds, mut missing) = (Vec::new(), Vec::new());
+    for target in targets {
         let (group, plural) = target.split_once('/').unwrap_or(("", target));
         loop {
             match discovery::group(&setup.client, group).await {
@@ -264,13 +281,18 @@ async fn kinds(setup: &Setup) -> Vec<ApiResource> {
                     match found {
                         Some((resource, _)) => kinds.push(resource),
                         None => {
-                            tracing::warn!(target, "the API server has no such resource; it is not watched")
+                            tracing::warn!(
+                                target,
+                                "the API server has no such resource yet; it is not watched"
+                            );
+                            missing.push(target.clone());
                         }
                     }
                     break;
                 }
                 Err(kube::Error::Discovery(error)) => {
-                    tracing::warn!(target, %error, "the API server has no such group; it is not watched");
+                    tracing::warn!(target, %error, "the API server has no such group yet; it is not watched");
+                    missing.push(target.clone());
                     break;
                 }
                 Err(error) => {
@@ -280,7 +302,7 @@ async fn kinds(setup: &Setup) -> Vec<ApiResource> {
             }
         }
     }
-    kinds
+    (kinds, missing)
 }
 
 /// Says in readiness whether the controller's own Kafka answers.

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    announce::announce,
+    announce,
     apply::{self, Done},
     cluster::Cluster,
     context::{Context, Memo, ReconcileError},
@@ -93,6 +93,7 @@ pub(crate) async fn make_true(
     let scene =
         Scene { set, desired: &desired, owners: &owners, cluster_id: &cluster_id, contended: &contended };
     let mut live = cluster.observe(&names, Some(look_since(ctx, entry, set))).await?;
+    announce::created_after_all(ctx, entry, &scene.memory(), &live).await;
     let mut plans = scene.plan(&live);
     let busy = |plans: &[TopicPlan]| -> BTreeSet<String> {
         plans.iter().filter(|p| !p.deeds.is_empty()).map(|p| p.name.clone()).collect()
@@ -120,7 +121,7 @@ pub(crate) async fn make_true(
                 memo.fights.reverted(generation, topic, key, Instant::now());
             }
         });
-        announce(ctx, &entry, &plans, &done).await;
+        announce::deeds(ctx, &entry, &plans, &done).await;
         live.extend(cluster.observe(&touched, Some(Instant::now())).await?);
     }
     not_known_everywhere(ctx, &entry, cluster, &mut live).await;

@@ -43,6 +43,20 @@ pub struct Admin {
     observer: Observer,
 }
 
+/// After a request that was not answered: looks for a broker first, and gives up when there is none.
+async fn met(native: &Arc<Native>, timeout: Duration) -> Result<(), ApiError> {
+    if !native.in_doubt() {
+        return Ok(());
+    }
+    let native = Arc::clone(native);
+    let meeting = tokio::task::spawn_blocking(move || native.meet(timeout.min(MEETING)));
+    meeting.await.unwrap_or_else(|_| Err(closed()))
+}
+
+fn closed() -> ApiError {
+    ApiError::new(RDKafkaErrorCode::BrokerDestroy, "the client was closed".to_owned())
+}
+
 impl std::fmt::Debug for Admin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Admin").field("timeout", &self.timeout).finish_non_exhaustive()
@@ -51,6 +65,9 @@ impl std::fmt::Debug for Admin {
 
 /// How the brokers know us.
 const CLIENT_ID: &str = "parley-controller";
+
+/// How long a broker is looked for before a request, after one that was not answered.
+const MEETING: Duration = Duration::from_secs(5);
 
 /// The most topics in one describe or change: keeps requests and answers well under the brokers' 100 MB and one
 /// answer's parsing in the milliseconds.
@@ -62,7 +79,10 @@ impl Admin {
     /// # Errors
     /// When librdkafka refuses the settings.
     pub fn new(settings: &KafkaSettings, timeout: Duration, observer: Observer) -> Result<Self, ApiError> {
-        let native = Native::start(&settings.client(CLIENT_ID)).map_err(refused)?;
+        let mut config = settings.client(CLIENT_ID);
+        // Which broker takes admin requests; asked for every ten seconds at most.
+        config.set("topic.metadata.refresh.interval.ms", "10000");
+        let native = Native::start(&config).map_err(refused)?;
         let settings = settings.clone();
         Ok(Self { native, offsets: Arc::default(), settings, timeout, left: None, observer })
     }
@@ -84,23 +104,24 @@ impl Admin {
         self.ask_by(&self.native, request).await
     }
 
-    async fn ask_by(&self, native: &Native, request: Request) -> Result<Reply, ApiError> {
+    async fn ask_by(&self, native: &Arc<Native>, request: Request) -> Result<Reply, ApiError> {
         let api = request.api();
         let started = std::time::Instant::now();
         let timeout = self.left.as_ref().map_or(self.timeout, |left| left().min(self.timeout));
-        // librdkafka counts in milliseconds, and takes 0 for its own default.
-        if timeout < Duration::from_millis(1) {
-            return Err(ApiError::new(
-                RDKafkaErrorCode::OperationTimedOut,
-                "no time is left for it".to_owned(),
-            ));
-        }
-        let outcome = match native.submit(&request, timeout) {
-            Ok(receiver) => receiver.await.unwrap_or_else(|_| {
-                Err(ApiError::new(RDKafkaErrorCode::BrokerDestroy, "the client was closed".to_owned()))
-            }),
+        let left = || timeout.saturating_sub(started.elapsed());
+        let sent = match met(native, left()).await {
+            // librdkafka counts in milliseconds, and takes 0 for its own default.
+            Ok(()) if left() < Duration::from_millis(1) => {
+                Err(ApiError::new(RDKafkaErrorCode::OperationTimedOut, "no time is left for it".to_owned()))
+            }
+            Ok(()) => native.submit(&request, left()),
             Err(error) => Err(error),
         };
+        let outcome = match sent {
+            Ok(receiver) => receiver.await.unwrap_or_else(|_| Err(closed())),
+            Err(error) => Err(error),
+        };
+        native.noted(!outcome.as_ref().is_err_and(ApiError::is_unreachable));
         (self.observer)(api, started.elapsed(), outcome.as_ref().err());
         outcome
     }

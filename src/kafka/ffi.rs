@@ -58,6 +58,8 @@ pub(super) struct Native {
     client: Client<DefaultClientContext>,
     waiting: Mutex<Waiting>,
     stop: AtomicBool,
+    /// The last request was not answered: what is known of the brokers may be old.
+    doubt: AtomicBool,
 }
 
 #[derive(Default)]
@@ -106,8 +108,13 @@ impl Native {
         // which would otherwise pile up on a queue that nobody reads.
         unsafe { sys::rd_kafka_queue_forward(main.0.as_ptr(), queue.0.as_ptr()) };
         drop(main);
-        let native =
-            Arc::new(Self { queue, client, waiting: Mutex::default(), stop: AtomicBool::new(false) });
+        let native = Arc::new(Self {
+            queue,
+            client,
+            waiting: Mutex::default(),
+            stop: AtomicBool::new(false),
+            doubt: AtomicBool::new(false),
+        });
         let polled = Arc::clone(&native);
         thread::Builder::new()
             .name("kafka-admin".to_owned())
@@ -123,6 +130,42 @@ impl Native {
         self.lock().answers.clear();
         // SAFETY: the queue is alive; the call only wakes its poller.
         unsafe { sys::rd_kafka_queue_yield(self.queue.0.as_ptr()) };
+    }
+
+    /// Notes how a request went.
+    pub(super) fn noted(&self, answered: bool) {
+        self.doubt.store(!answered, Ordering::Relaxed);
+    }
+
+    /// Whether the brokers are to be met again before the next request.
+    pub(super) fn in_doubt(&self) -> bool {
+        self.doubt.load(Ordering::Relaxed)
+    }
+
+    /// Asks any broker who the brokers are and which of them takes admin requests. Blocks for as long as `timeout`.
+    ///
+    /// librdkafka 2.12.1 sends admin requests to the controller of its last metadata, five minutes old at worst. While that
+    /// broker is away it connects to it without a pause (each failure wakes the request, and each wake expedites the next
+    /// attempt, rdkafka_broker.c:3537), whatever `reconnect.backoff.ms` says.
+    pub(super) fn meet(&self, timeout: Duration) -> Result<(), ApiError> {
+        let mut found: *const sys::rd_kafka_metadata = ptr::null();
+        let wait = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
+        // SAFETY: the client is alive; without topics and without a topic handle only brokers are asked about; `found` is
+        // written before the call returns, and is ours to destroy when it is not null.
+        let code = unsafe {
+            let rk = self.client.native_ptr();
+            let code = sys::rd_kafka_metadata(rk, 0, ptr::null_mut(), &raw mut found, wait);
+            if !found.is_null() {
+                sys::rd_kafka_metadata_destroy(found);
+            }
+            code
+        };
+        if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Ok(());
+        }
+        let mut error = ApiError::new(code.into(), "no broker answers".to_owned());
+        error.because(self.lock().last_complaint.as_ref());
+        Err(error)
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

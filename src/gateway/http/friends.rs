@@ -1,72 +1,30 @@
-use axum::{
-    Router,
-    body::Body,
-    extract::State,
-    http::{HeaderMap, Method, Uri},
-    response::Response,
-    routing::get,
-};
+use axum::{Router, body::Body, response::Response, routing::get};
 
 use super::{
-    App, Caller, PageParams, Params, Problem, body,
+    App, PageParams, Params, Problem,
+    asking::{Answers, Asking, Once, Waiting},
+    body,
     rooms::NewMembers,
-    submit::{Accepted, Asker, ReplyBody},
 };
-use crate::{
-    ids::{RequestId, SessionKey, UserId},
-    wire::{AddFriend, ListFriends, Request},
-};
+use crate::wire::{AddFriend, ListFriends, Request};
 
 /// My friends, a page of them. The answer comes from a worker, as all conversations do: ask with `Prefer: wait`.
 #[utoipa::path(get, path = "/api/friends", operation_id = "list_friends", tag = "friends", security(("session" = [])),
-    params(PageParams, ("Prefer" = Option<String>, Header, description = "`wait=N`: hold the call up to N seconds")),
-    responses((status = 202, body = Accepted), (status = 200, body = ReplyBody),
-        Problem))]
-pub(super) async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    Params(page): Params<PageParams>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let (key, session) = app.session_of(&caller).await?;
-    app.limits.user(&session.user)?;
-    let request = Request::ListFriends(ListFriends { user_id: session.user.clone(), page: page.into() });
-    app.read_by_worker(&headers, key, session.user, &request).await
+    params(PageParams, Waiting),
+    responses(Answers, Problem))]
+pub(super) async fn list(asking: Asking, Params(page): Params<PageParams>) -> Result<Response, Problem> {
+    let request = Request::ListFriends(ListFriends { user_id: asking.user.clone(), page: page.into() });
+    asking.read(&request).await
 }
 
 /// Adds friends: a result for each id.
 #[utoipa::path(post, path = "/api/friends", tag = "friends", security(("session" = [])), request_body = NewMembers,
-    params(("Prefer" = Option<String>, Header, description = "`wait=N`: hold the call up to N seconds"),
-        ("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 202, body = Accepted), (status = 200, body = ReplyBody),
-        Problem))]
-pub(super) async fn add(
-    State(app): State<App>,
-    caller: Caller,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    let (key, session) = app.session_of(&caller).await?;
-    app.limits.user(&session.user)?;
+    params(Waiting, Once),
+    responses(Answers, Problem))]
+pub(super) async fn add(asking: Asking, body: Body) -> Result<Response, Problem> {
     let new: NewMembers = body::json(body).await?;
-    let request = Request::AddFriend(AddFriend { user_id: session.user.clone(), friend_id: new.friend_id });
-    app.ask(&headers, &method, &uri, key, session.user, &request).await
-}
-
-impl App {
-    /// Submits a request that only reads. It takes no `Idempotency-Key`: asking again is asking anew.
-    pub(super) async fn read_by_worker(
-        &self,
-        headers: &HeaderMap,
-        session: SessionKey,
-        user: UserId,
-        request: &Request,
-    ) -> Result<Response, Problem> {
-        let asker = Asker { session, user: Some(user), address: None, request_id: RequestId::fresh() };
-        self.submit(headers, asker, request).await
-    }
+    let request = Request::AddFriend(AddFriend { user_id: asking.user.clone(), friend_id: new.friend_id });
+    asking.change(&request).await
 }
 
 /// These routes' part of the API's description.

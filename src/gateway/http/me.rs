@@ -2,16 +2,15 @@ use axum::{
     Json, Router,
     body::Body,
     extract::State,
-    http::{HeaderMap, Method, Uri},
     response::Response,
     routing::{get, put},
 };
 use serde::Deserialize;
 
 use super::{
-    App, Caller, Problem, body,
-    prefer::{self, Scope},
-    submit::{Accepted, Asker, ReplyBody},
+    App, Caller, Problem,
+    asking::{Answers, Asking, Once, Waiting},
+    body,
 };
 use crate::{
     store::reads::in_time,
@@ -38,40 +37,12 @@ pub(super) async fn me(State(app): State<App>, caller: Caller) -> Result<Json<Us
 
 /// Changes the status message that friends see.
 #[utoipa::path(put, path = "/api/me/status", tag = "users", security(("session" = [])), request_body = NewStatus,
-    params(("Prefer" = Option<String>, Header, description = "`wait=N`: hold the call up to N seconds"),
-        ("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 202, body = Accepted), (status = 200, body = ReplyBody),
-        Problem))]
-pub(super) async fn change_status(
-    State(app): State<App>,
-    caller: Caller,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    let (key, session) = app.session_of(&caller).await?;
-    app.limits.user(&session.user)?;
+    params(Waiting, Once),
+    responses(Answers, Problem))]
+pub(super) async fn change_status(asking: Asking, body: Body) -> Result<Response, Problem> {
     let new: NewStatus = body::json(body).await?;
-    let request = Request::ChangeStatus(ChangeStatus { user_id: session.user.clone(), status: new.status });
-    app.ask(&headers, &method, &uri, key, session.user, &request).await
-}
-
-impl App {
-    /// Submits a request of an open session's user.
-    pub(super) async fn ask(
-        &self,
-        headers: &HeaderMap,
-        method: &Method,
-        uri: &Uri,
-        session: crate::ids::SessionKey,
-        user: crate::ids::UserId,
-        request: &Request,
-    ) -> Result<Response, Problem> {
-        let request_id = prefer::request_id(headers, &Scope::User(user.clone()), method, uri.path())?;
-        let asker = Asker { session, user: Some(user), address: None, request_id };
-        self.submit(headers, asker, request).await
-    }
+    let request = Request::ChangeStatus(ChangeStatus { user_id: asking.user.clone(), status: new.status });
+    asking.change(&request).await
 }
 
 /// These routes' part of the API's description.

@@ -2,15 +2,16 @@ use axum::{
     Json, Router,
     body::Body,
     extract::State,
-    http::{HeaderMap, Method, StatusCode, Uri},
+    http::StatusCode,
     response::Response,
     routing::{get, put},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
-    App, Caller, Id, Params, Problem, body,
-    submit::{Accepted, ReplyBody},
+    App, Caller, Id, Params, Problem,
+    asking::{Answers, Asking, Once, Waiting},
+    body,
 };
 use crate::{
     ids::{RoomId, Seq},
@@ -62,30 +63,18 @@ pub(super) struct ReadMark {
 /// Sends a message to a room of mine.
 #[utoipa::path(post, path = "/api/rooms/{roomId}/messages", tag = "messages", security(("session" = [])), request_body = NewMessage,
     params(("roomId" = uuid::Uuid, Path),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: hold the call up to N seconds"),
-        ("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 202, body = Accepted), (status = 200, body = ReplyBody),
-        Problem))]
-pub(super) async fn send(
-    State(app): State<App>,
-    caller: Caller,
-    Id(room): Id<RoomId>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    let (key, session) = app.session_of(&caller).await?;
-    app.limits.user(&session.user)?;
-    app.limits.room(room)?;
+        Waiting, Once),
+    responses(Answers, Problem))]
+pub(super) async fn send(asking: Asking, Id(room): Id<RoomId>, body: Body) -> Result<Response, Problem> {
+    asking.app.limits.room(room)?;
     let new: NewMessage = body::json(body).await?;
     let request = Request::AddChat(AddChat {
         room_id: room,
-        writer_id: session.user.clone(),
+        writer_id: asking.user.clone(),
         message: new.message,
         client_message_id: new.client_message_id,
     });
-    app.ask(&headers, &method, &uri, key, session.user, &request).await
+    asking.change(&request).await
 }
 
 /// A page of a room's messages, as far as I may see them.
@@ -125,18 +114,15 @@ pub(super) async fn history(
     responses((status = 204),
         Problem))]
 pub(super) async fn mark_read(
-    State(app): State<App>,
-    caller: Caller,
+    asking: Asking,
     Id(room): Id<RoomId>,
     body: Body,
 ) -> Result<StatusCode, Problem> {
-    let (_, session) = app.session_of(&caller).await?;
-    app.limits.user(&session.user)?;
     let mark: ReadMark = body::json(body).await?;
     if mark.seq < 0 {
         return Err(Problem::new(ErrorCode::InvalidRequest, "seq must not be negative"));
     }
-    let moved = in_time(app.reads.mark_read(room, &session.user, Seq(mark.seq))).await?;
+    let moved = in_time(asking.app.reads.mark_read(room, &asking.user, Seq(mark.seq))).await?;
     let missing = || Problem::new(ErrorCode::RoomNotFound, "there is no such room of yours");
     moved.then_some(StatusCode::NO_CONTENT).ok_or_else(missing)
 }

@@ -1,5 +1,6 @@
 //! The routes (protocol.md section 2), a file per group.
 
+mod asking;
 mod body;
 mod described;
 mod events;

@@ -10,8 +10,13 @@ use utoipa::{
 };
 
 use super::{
-    described::StreamEvents, events, friends, me, messages, problem::ProblemBody, requests, rooms, session,
-    users,
+    Problem,
+    described::StreamEvents,
+    events, friends, me, messages,
+    problem::ProblemBody,
+    requests, rooms, session,
+    submit::{Accepted, ReplyBody},
+    users, web,
 };
 
 #[derive(utoipa::OpenApi)]
@@ -22,7 +27,8 @@ use super::{
             the stream, or to the call itself with `Prefer: wait=N`. The session is a cookie. Changes need \
             `Content-Type: application/json` and a same-origin `Sec-Fetch-Site` or `Origin`."
     ),
-    components(schemas(ProblemBody, StreamEvents)),
+    paths(serve),
+    components(schemas(Accepted, ProblemBody, ReplyBody, StreamEvents)),
     modifiers(&Session)
 )]
 struct Document;
@@ -49,6 +55,7 @@ pub(crate) fn document() -> String {
         messages::Api::openapi(),
         requests::Api::openapi(),
         events::Api::openapi(),
+        web::Api::openapi(),
     ] {
         document.merge(group);
     }
@@ -57,7 +64,9 @@ pub(crate) fn document() -> String {
     text.unwrap_or_default() + "\n"
 }
 
-/// The description of the API.
+/// This description.
+#[utoipa::path(get, path = "/api/openapi.json", operation_id = "description", tag = "page",
+    responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value), Problem))]
 pub(super) async fn serve() -> Response {
     static TEXT: LazyLock<String> = LazyLock::new(document);
     ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], TEXT.as_str())

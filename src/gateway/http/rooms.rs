@@ -1,16 +1,15 @@
 use axum::{
     Router,
     body::Body,
-    extract::State,
-    http::{HeaderMap, Method, Uri},
     response::Response,
     routing::{delete, get, post},
 };
 use serde::Deserialize;
 
 use super::{
-    App, Caller, Id, PageParams, Params, Problem, body,
-    submit::{Accepted, ReplyBody},
+    App, Id, PageParams, Params, Problem,
+    asking::{Answers, Asking, Once, Waiting},
+    body,
 };
 use crate::{
     ids::{RoomId, UserId},
@@ -40,94 +39,56 @@ pub(super) struct NewMembers {
 
 /// My rooms, a page of them. The answer comes from a worker, as all conversations do: ask with `Prefer: wait`.
 #[utoipa::path(get, path = "/api/rooms", operation_id = "list_rooms", tag = "rooms", security(("session" = [])),
-    params(PageParams, ("Prefer" = Option<String>, Header, description = "`wait=N`: hold the call up to N seconds")),
-    responses((status = 202, body = Accepted), (status = 200, body = ReplyBody),
-        Problem))]
-pub(super) async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    Params(page): Params<PageParams>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let (key, session) = app.session_of(&caller).await?;
-    app.limits.user(&session.user)?;
-    let request = Request::ListRooms(ListRooms { user_id: session.user.clone(), page: page.into() });
-    app.read_by_worker(&headers, key, session.user, &request).await
+    params(PageParams, Waiting),
+    responses(Answers, Problem))]
+pub(super) async fn list(asking: Asking, Params(page): Params<PageParams>) -> Result<Response, Problem> {
+    let request = Request::ListRooms(ListRooms { user_id: asking.user.clone(), page: page.into() });
+    asking.read(&request).await
 }
 
 /// Opens a room with friends, all of them or none.
 #[utoipa::path(post, path = "/api/rooms", tag = "rooms", security(("session" = [])), request_body = NewRoom,
-    params(("Prefer" = Option<String>, Header, description = "`wait=N`: hold the call up to N seconds"),
-        ("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 202, body = Accepted), (status = 200, body = ReplyBody),
-        Problem))]
-pub(super) async fn open(
-    State(app): State<App>,
-    caller: Caller,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    let (key, session) = app.session_of(&caller).await?;
-    app.limits.user(&session.user)?;
+    params(Waiting, Once),
+    responses(Answers, Problem))]
+pub(super) async fn open(asking: Asking, body: Body) -> Result<Response, Problem> {
     let new: NewRoom = body::json(body).await?;
     let request = Request::AddRoom(AddRoom {
-        user_id: session.user.clone(),
+        user_id: asking.user.clone(),
         friend_id: new.friend_id,
         room_name: new.room_name,
         room_id: None,
     });
-    app.ask(&headers, &method, &uri, key, session.user, &request).await
+    asking.change(&request).await
 }
 
 /// Adds friends to a room of mine.
 #[utoipa::path(post, path = "/api/rooms/{roomId}/members", tag = "rooms", security(("session" = [])), request_body = NewMembers,
     params(("roomId" = uuid::Uuid, Path),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: hold the call up to N seconds"),
-        ("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 202, body = Accepted), (status = 200, body = ReplyBody),
-        Problem))]
+        Waiting, Once),
+    responses(Answers, Problem))]
 pub(super) async fn add_members(
-    State(app): State<App>,
-    caller: Caller,
+    asking: Asking,
     Id(room): Id<RoomId>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (key, session) = app.session_of(&caller).await?;
-    app.limits.user(&session.user)?;
     let new: NewMembers = body::json(body).await?;
     let request = Request::AddRoom(AddRoom {
-        user_id: session.user.clone(),
+        user_id: asking.user.clone(),
         friend_id: new.friend_id,
         room_name: None,
         room_id: Some(room),
     });
-    app.ask(&headers, &method, &uri, key, session.user, &request).await
+    asking.change(&request).await
 }
 
 /// Leaves a room. What was said before stays readable.
 #[utoipa::path(delete, path = "/api/rooms/{roomId}/members/me", tag = "rooms", security(("session" = [])),
     params(("roomId" = uuid::Uuid, Path),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: hold the call up to N seconds"),
-        ("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 202, body = Accepted), (status = 200, body = ReplyBody),
-        Problem))]
-pub(super) async fn leave(
-    State(app): State<App>,
-    caller: Caller,
-    Id(room): Id<RoomId>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let (key, session) = app.session_of(&caller).await?;
-    app.limits.user(&session.user)?;
-    let request = Request::LeaveRoom(LeaveRoom { user_id: session.user.clone(), room_id: room });
-    app.ask(&headers, &method, &uri, key, session.user, &request).await
+        Waiting, Once),
+    responses(Answers, Problem))]
+pub(super) async fn leave(asking: Asking, Id(room): Id<RoomId>) -> Result<Response, Problem> {
+    let request = Request::LeaveRoom(LeaveRoom { user_id: asking.user.clone(), room_id: room });
+    asking.change(&request).await
 }
 
 /// These routes' part of the API's description.

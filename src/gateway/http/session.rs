@@ -9,9 +9,11 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
-    App, Caller, Params, Problem, body,
+    App, Caller, Params, Problem,
+    asking::{Answers, Once, Waiting},
+    body,
     prefer::{self, Scope},
-    submit::{Accepted, Asker, ReplyBody},
+    submit::Asker,
     with_cookie,
 };
 use crate::{
@@ -43,9 +45,8 @@ pub(super) struct Everywhere {
 
 /// Logs in. The cookie comes at once and is good for the reply; it is an open session from the reply's success on.
 #[utoipa::path(post, path = "/api/session", tag = "session", request_body = Credentials,
-    params(("Prefer" = Option<String>, Header, description = "`wait=N`: hold the call up to N seconds")),
-    responses((status = 202, body = Accepted), (status = 200, body = ReplyBody),
-        Problem))]
+    params(Waiting),
+    responses(Answers, Problem))]
 pub(super) async fn log_in(
     State(app): State<App>,
     caller: Caller,
@@ -71,11 +72,13 @@ pub(super) async fn log_in(
 }
 
 /// Logs out: this session, or all of the user's.
-#[utoipa::path(delete, path = "/api/session", tag = "session",
-    params(Everywhere, ("Prefer" = Option<String>, Header, description = "`wait=N`: hold the call up to N seconds"),
-        ("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 202, body = Accepted), (status = 200, body = ReplyBody),
-        Problem))]
+#[utoipa::path(
+    delete,
+    path = "/api/session",
+    tag = "session",
+    params(Everywhere, Waiting, Once),
+    responses(Answers, Problem)
+)]
 pub(super) async fn log_out(
     State(app): State<App>,
     caller: Caller,

@@ -9,9 +9,11 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
-    App, Caller, Problem, body, has,
+    App, Caller, Problem,
+    asking::{Answers, Once, Waiting},
+    body, has,
     prefer::{self, Scope},
-    submit::{Accepted, Asker, ReplyBody},
+    submit::Asker,
     with_cookie,
 };
 use crate::{
@@ -39,10 +41,8 @@ pub(super) struct NewUser {
 
 /// Signs up.
 #[utoipa::path(post, path = "/api/users", tag = "users", request_body = NewUser,
-    params(("Prefer" = Option<String>, Header, description = "`wait=N`: hold the call up to N seconds"),
-        ("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 202, body = Accepted), (status = 200, body = ReplyBody),
-        Problem))]
+    params(Waiting, Once),
+    responses(Answers, Problem))]
 pub(super) async fn sign_up(
     State(app): State<App>,
     caller: Caller,

@@ -20,6 +20,10 @@ pub(crate) fn missing_page() -> bool {
 }
 
 /// The page. A browser without a cookie gets an anonymous one with it.
+#[utoipa::path(get, path = "/", operation_id = "page", tag = "page",
+    params(("If-None-Match" = Option<String>, Header, description = "An `ETag` that is known")),
+    responses((status = 200, description = "The web client", body = String, content_type = "text/html"),
+        (status = 304, description = "It is what is known"), Problem))]
 pub(super) async fn index(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Response {
     let Some(file) = Dist::get("index.html") else {
         let text = "the web client is not built: run `make web`";
@@ -79,3 +83,8 @@ fn charset(media: &str) -> String {
     let text = media.starts_with("text/") || media.ends_with("javascript") || media.ends_with("json");
     if text { format!("{media}; charset=utf-8") } else { media.to_owned() }
 }
+
+/// The page's part of the API's description.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(index))]
+pub(super) struct Api;

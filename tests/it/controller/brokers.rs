@@ -1,5 +1,9 @@
 //! What the brokers themselves are set to, and what they are busy with.
 
+use std::{sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use parley::kafka::{KafkaSettings, admin::Admin};
 use serde_json::{Value, json};
 
 use super::Rig;
@@ -126,4 +130,47 @@ async fn a_slow_broker_slows_things_down() {
     let most = started.elapsed().as_secs_f64() * 4.0 + 50.0;
     assert!(calls < most, "{calls} calls in {:?}", started.elapsed());
     assert_eq!(rig.describe(topics[19]["name"].as_str().unwrap()).await.unwrap().partitions.len(), 1);
+}
+
+/// The broker that takes a client's admin requests is away, and then all are: the client turns to another one long before its
+/// metadata is due, and nothing hammers at the closed ports meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_broker_for_admin_requests_may_go_away() {
+    let kafka = Kafka::own(3);
+    let settings = KafkaSettings::plaintext(&kafka.bootstrap());
+    // Each is told one of three brokers, by chance: some get the one that goes.
+    let made =
+        (0..12).map(|_| Admin::new(&settings, Duration::from_secs(5), Arc::new(|_, _, _| {})).unwrap());
+    let admins: Vec<Admin> = made.collect();
+    let all_answer = async || {
+        let asked = admins.iter().map(Admin::describe_cluster);
+        join_all(asked).await.iter().all(Result::is_ok)
+    };
+    eventually("all answer", || async { all_answer().await.then_some(()) }).await;
+    kafka.signal(2, "KILL");
+    let started = std::time::Instant::now();
+    eventually("all answer again", || async { all_answer().await.then_some(()) }).await;
+    assert!(started.elapsed() < Duration::from_secs(120), "{:?}", started.elapsed());
+
+    kafka.signal(0, "KILL");
+    kafka.signal(1, "KILL");
+    for admin in &admins {
+        let error = admin.describe_cluster().await.expect_err("nobody is there");
+        assert!(error.is_unreachable(), "{error}");
+    }
+    // Where the first broker was, somebody counts who knocks, and closes the door.
+    let port: u16 = kafka.bootstrap().split([':', ',']).nth(1).unwrap().parse().unwrap();
+    let door = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let knocks = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&knocks);
+    let counting = tokio::spawn(async move {
+        while door.accept().await.is_ok() {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    });
+    let asked = join_all(admins.iter().map(Admin::describe_cluster)).await;
+    assert!(asked.iter().all(Result::is_err));
+    counting.abort();
+    let knocks = knocks.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(knocks < 600, "{knocks} connections by 12 clients within five seconds");
 }

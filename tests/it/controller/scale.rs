@@ -110,13 +110,14 @@ async fn any_kind_with_a_scale() {
             }],
         },
     });
+    let kinds = format!("apps/deployments,apps/statefulsets,{group}/pools");
+    let rig = Rig::with(api, Kafka::shared(), &["--scale-targets", &kinds]).await;
+    // The custom one comes when the controller runs already: it needs no restart.
     let file = std::env::temp_dir().join(unique("crd.json"));
     std::fs::write(&file, crd.to_string()).unwrap();
     api.kubectl(&["apply", "-f", &file.display().to_string()]);
     std::fs::remove_file(&file).unwrap();
     api.kubectl(&["wait", "--for=condition=Established", &format!("crd/pools.{group}"), "--timeout=60s"]);
-    let kinds = format!("apps/deployments,apps/statefulsets,{group}/pools");
-    let rig = Rig::with(api, Kafka::shared(), &["--scale-targets", &kinds]).await;
     let topic = rig.topic("t");
     let target = |gvk: &GroupVersionKind, plural: &str| -> Api<DynamicObject> {
         Api::namespaced_with(

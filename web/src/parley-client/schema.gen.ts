@@ -4,6 +4,23 @@
  */
 
 export interface paths {
+    "/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The page. A browser without a cookie gets an anonymous one with it. */
+        get: operations["page"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/events": {
         parameters: {
             query?: never;
@@ -66,6 +83,23 @@ export interface paths {
         get?: never;
         /** Changes the status message that friends see. */
         put: operations["change_status"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/openapi.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** This description. */
+        get: operations["description"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -594,6 +628,135 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    page: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag` that is known */
+                "If-None-Match"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The web client */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description It is what is known */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body broke off, or a header has no sense */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description No open session, or wrong credentials */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A change that does not come from this origin, or is not JSON */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description There is no such thing, or not for this user */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body took too long */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Taken already */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Understood, and not acceptable */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too many; see Retry-After */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of ours */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Kafka or PostgreSQL is away, or the deadline has passed; see Retry-After */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
     events: {
         parameters: {
             query?: never;
@@ -739,6 +902,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The reply, to a call that waited for it */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -747,6 +911,7 @@ export interface operations {
                     "application/json": components["schemas"]["ReplyBody"];
                 };
             };
+            /** @description Accepted; the reply comes as an event */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -862,6 +1027,7 @@ export interface operations {
             header?: {
                 /** @description `wait=N`: hold the call up to N seconds */
                 Prefer?: string | null;
+                /** @description 1 to 255 characters of your own making: the same key is the same request */
                 "Idempotency-Key"?: string | null;
             };
             path?: never;
@@ -873,6 +1039,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description The reply, to a call that waited for it */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -881,6 +1048,7 @@ export interface operations {
                     "application/json": components["schemas"]["ReplyBody"];
                 };
             };
+            /** @description Accepted; the reply comes as an event */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -1114,6 +1282,7 @@ export interface operations {
             header?: {
                 /** @description `wait=N`: hold the call up to N seconds */
                 Prefer?: string | null;
+                /** @description 1 to 255 characters of your own making: the same key is the same request */
                 "Idempotency-Key"?: string | null;
             };
             path?: never;
@@ -1125,6 +1294,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description The reply, to a call that waited for it */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1133,12 +1303,132 @@ export interface operations {
                     "application/json": components["schemas"]["ReplyBody"];
                 };
             };
+            /** @description Accepted; the reply comes as an event */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description The body broke off, or a header has no sense */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description No open session, or wrong credentials */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A change that does not come from this origin, or is not JSON */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description There is no such thing, or not for this user */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body took too long */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Taken already */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Understood, and not acceptable */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too many; see Retry-After */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of ours */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Kafka or PostgreSQL is away, or the deadline has passed; see Retry-After */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    description: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OpenAPI 3.1 */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
                 };
             };
             /** @description The body broke off, or a header has no sense */
@@ -1387,6 +1677,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The reply, to a call that waited for it */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1395,6 +1686,7 @@ export interface operations {
                     "application/json": components["schemas"]["ReplyBody"];
                 };
             };
+            /** @description Accepted; the reply comes as an event */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -1510,6 +1802,7 @@ export interface operations {
             header?: {
                 /** @description `wait=N`: hold the call up to N seconds */
                 Prefer?: string | null;
+                /** @description 1 to 255 characters of your own making: the same key is the same request */
                 "Idempotency-Key"?: string | null;
             };
             path?: never;
@@ -1521,6 +1814,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description The reply, to a call that waited for it */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1529,6 +1823,7 @@ export interface operations {
                     "application/json": components["schemas"]["ReplyBody"];
                 };
             };
+            /** @description Accepted; the reply comes as an event */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -1644,6 +1939,7 @@ export interface operations {
             header?: {
                 /** @description `wait=N`: hold the call up to N seconds */
                 Prefer?: string | null;
+                /** @description 1 to 255 characters of your own making: the same key is the same request */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -1657,6 +1953,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description The reply, to a call that waited for it */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1665,6 +1962,7 @@ export interface operations {
                     "application/json": components["schemas"]["ReplyBody"];
                 };
             };
+            /** @description Accepted; the reply comes as an event */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -1780,6 +2078,7 @@ export interface operations {
             header?: {
                 /** @description `wait=N`: hold the call up to N seconds */
                 Prefer?: string | null;
+                /** @description 1 to 255 characters of your own making: the same key is the same request */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -1789,6 +2088,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The reply, to a call that waited for it */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1797,6 +2097,7 @@ export interface operations {
                     "application/json": components["schemas"]["ReplyBody"];
                 };
             };
+            /** @description Accepted; the reply comes as an event */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -2039,6 +2340,7 @@ export interface operations {
             header?: {
                 /** @description `wait=N`: hold the call up to N seconds */
                 Prefer?: string | null;
+                /** @description 1 to 255 characters of your own making: the same key is the same request */
                 "Idempotency-Key"?: string | null;
             };
             path: {
@@ -2052,6 +2354,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description The reply, to a call that waited for it */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2060,6 +2363,7 @@ export interface operations {
                     "application/json": components["schemas"]["ReplyBody"];
                 };
             };
+            /** @description Accepted; the reply comes as an event */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -2307,6 +2611,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description The reply, to a call that waited for it */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2315,6 +2620,7 @@ export interface operations {
                     "application/json": components["schemas"]["ReplyBody"];
                 };
             };
+            /** @description Accepted; the reply comes as an event */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -2433,6 +2739,7 @@ export interface operations {
             header?: {
                 /** @description `wait=N`: hold the call up to N seconds */
                 Prefer?: string | null;
+                /** @description 1 to 255 characters of your own making: the same key is the same request */
                 "Idempotency-Key"?: string | null;
             };
             path?: never;
@@ -2440,6 +2747,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The reply, to a call that waited for it */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2448,6 +2756,7 @@ export interface operations {
                     "application/json": components["schemas"]["ReplyBody"];
                 };
             };
+            /** @description Accepted; the reply comes as an event */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -2563,6 +2872,7 @@ export interface operations {
             header?: {
                 /** @description `wait=N`: hold the call up to N seconds */
                 Prefer?: string | null;
+                /** @description 1 to 255 characters of your own making: the same key is the same request */
                 "Idempotency-Key"?: string | null;
             };
             path?: never;
@@ -2574,6 +2884,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description The reply, to a call that waited for it */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2582,6 +2893,7 @@ export interface operations {
                     "application/json": components["schemas"]["ReplyBody"];
                 };
             };
+            /** @description Accepted; the reply comes as an event */
             202: {
                 headers: {
                     [name: string]: unknown;

@@ -1,65 +1,8 @@
-// The page on a running Parley, which PARLEY_ORIGIN names. People are made afresh at each run and stay there.
+// What people do together in the page, on a running Parley.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { id, launch, live, logIn, until, watch } from "../browser.mjs";
-
-const origin = process.env.PARLEY_ORIGIN ?? "http://127.0.0.1:30080";
-const run = Date.now().toString(36);
-const faults = [];
-let browser;
-before(async () => {
-  browser = await launch();
-});
-after(async () => {
-  await browser.close();
-  assert.deepEqual(faults.flat(), []);
-});
-
-async function open(place = "") {
-  const context = await browser.newContext({ locale: "en-GB" });
-  const page = await context.newPage();
-  page.setDefaultTimeout(40_000);
-  faults.push(watch(page, origin));
-  await page.goto(`${origin}/${place}`);
-  return page;
-}
-
-async function person(name) {
-  const userId = `${name}-${run}`;
-  const page = await open("#/signup");
-  await page.fill(id("signup-user"), userId);
-  await page.fill(id("signup-name"), name);
-  await page.fill(id("signup-email"), `${userId}@example.org`);
-  await page.fill(id("signup-password"), "password1");
-  await page.click(id("signup-submit"));
-  await live(page);
-  return { page, userId };
-}
-
-async function friends(a, b) {
-  await a.page.fill(id("add-friend-input"), `${b.userId} no-such-${run} ${a.userId}`);
-  await a.page.click(id("add-friend-submit"));
-  const result = (user) => a.page.getAttribute(`${id("add-friend-result")}[data-user="${user}"]`, "data-result");
-  assert.deepEqual([await result(b.userId), await result(`no-such-${run}`), await result(a.userId)], ["added", "unknown", "self"]);
-  await a.page.waitForSelector(`${id("friend")}[data-user="${b.userId}"]`);
-  await b.page.waitForSelector(`${id("friend")}[data-user="${a.userId}"]`);
-}
-
-async function room(a, b, name) {
-  await a.page.click(id("new-room"));
-  await a.page.check(`${id("new-room-friend")}[data-user="${b.userId}"]`);
-  await a.page.fill(id("new-room-name"), name);
-  await a.page.click(id("new-room-submit"));
-  await a.page.waitForSelector(id("message-input"));
-  return a.page.url().split("/").at(-1);
-}
-
-async function write(page, text) {
-  await page.fill(id("message-input"), text);
-  await page.press(id("message-input"), "Enter");
-}
-
-const texts = (page) => page.locator(id("message-text")).allTextContents();
+import { test } from "node:test";
+import { id, live, logIn, until } from "../browser.mjs";
+import { friends, open, origin, person, room, texts, write } from "./people.mjs";
 
 test("status, unread counts, read marks, deep links and logging out everywhere", async () => {
   const [mina, luca] = [await person("mina"), await person("luca")];
