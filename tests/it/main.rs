@@ -3,11 +3,13 @@
 
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod attack;
 mod charts;
 mod controller;
 mod edges;
 mod fixtures;
 mod gateway;
+mod index;
 mod outages;
 mod path;
 mod settings;

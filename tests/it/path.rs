@@ -7,16 +7,20 @@ use serde_json::{Value, json};
 
 use crate::fixtures::{Chat, DEADLINE, unique};
 
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// Asks and waits for the reply; gives status and body.
-async fn ask(client: &Client, method: Method, path: &str, body: Value) -> (u16, Value) {
+pub(crate) async fn ask(client: &Client, method: Method, path: &str, body: Value) -> (u16, Value) {
     let answer = client.json(method, path, &[("prefer", "wait=20")], &body).await.expect("an answer");
     (answer.status, answer.json())
 }
 
 /// Reads the stream up to an event of this name for which `wanted` holds.
-async fn event(stream: &mut Stream, name: &str, wanted: impl Fn(&Value) -> bool) -> (Message, Value) {
+pub(crate) async fn event(
+    stream: &mut Stream,
+    name: &str,
+    wanted: impl Fn(&Value) -> bool,
+) -> (Message, Value) {
     tokio::time::timeout(DEADLINE, async {
         loop {
             let block = stream.next().await.expect("a stream").expect("it stays open");
@@ -31,7 +35,7 @@ async fn event(stream: &mut Stream, name: &str, wanted: impl Fn(&Value) -> bool)
 }
 
 /// Signs up and logs in.
-async fn user(gateway: std::net::SocketAddr, name: &str) -> Client {
+pub(crate) async fn user(gateway: std::net::SocketAddr, name: &str) -> Client {
     let client = Client::new(gateway);
     let account = json!({"userId": name, "password": PASSWORD, "email": format!("{name}@example.com"), "userName": name});
     let (status, reply) = ask(&client, Method::POST, "/api/users", account).await;

@@ -6,7 +6,6 @@ mod brokers;
 mod commands;
 mod deletion;
 mod drift;
-mod index;
 mod leading;
 mod memory;
 mod quiet;

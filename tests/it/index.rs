@@ -1,4 +1,4 @@
-//! docs/peer-scenarios.md says which test of ours holds what the best peers test. It must not name a test that is not there.
+//! Pages that name tests: what the best peers test, and what attackers try. They must not name a test that is not there.
 
 use std::{
     fs,
@@ -47,35 +47,39 @@ fn has_test(text: &str, name: &str) -> bool {
     false
 }
 
-#[test]
-fn every_test_that_the_index_names_is_there() {
-    let page = fs::read_to_string(root().join("docs/peer-scenarios.md")).expect("the page");
-    let mut missing = Vec::new();
-    let mut named = 0;
+/// The tests that the tables of a page name, each by its modules below `tests/it` (the controller's and the gateway's need not be
+/// named) or `src`.
+fn named(page: &str) -> Vec<String> {
+    let page = fs::read_to_string(root().join(page)).expect("the page");
+    let mut names = Vec::new();
     for row in page.lines().filter(|line| line.starts_with('|')) {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
         assert!(cells.len() == 2 && cells.iter().all(|cell| !cell.is_empty()), "two full cells: {row}");
         assert!(!cells[1].contains('…'), "names are given in full: {row}");
-        for name in quoted(cells[1]).into_iter().filter(|word| word.contains("::")) {
-            named += 1;
-            let mut modules: Vec<&str> = name.split("::").collect();
-            let test = modules.pop().unwrap_or_default();
-            let folders: &[&str] =
-                if modules.len() > 1 { &["src"] } else { &["tests/it/controller", "tests/it/gateway"] };
-            if modules.last() == Some(&"tests") {
-                modules.pop();
-            }
-            let found = folders
-                .iter()
-                .flat_map(|folder| sources(&root().join(folder), &modules))
-                .any(|file| has_test(&fs::read_to_string(file).expect("a source"), test));
-            if !found {
-                missing.push(name.to_owned());
-            }
-        }
+        names.extend(quoted(cells[1]).into_iter().filter(|word| word.contains("::")).map(str::to_owned));
     }
-    assert!(missing.is_empty(), "docs/peer-scenarios.md names tests that are not there: {missing:?}");
-    assert!(named > 60, "only {named} tests are named");
+    names
+}
+
+fn is_there(name: &str) -> bool {
+    let mut modules: Vec<&str> = name.split("::").collect();
+    let test = modules.pop().unwrap_or_default();
+    if modules.last() == Some(&"tests") && modules.len() > 1 {
+        modules.pop();
+    }
+    let folders = ["tests/it", "tests/it/controller", "tests/it/gateway", "src"];
+    let files = folders.iter().flat_map(|folder| sources(&root().join(folder), &modules));
+    files.into_iter().any(|file| has_test(&fs::read_to_string(file).expect("a source"), test))
+}
+
+#[test]
+fn every_test_that_a_page_names_is_there() {
+    for (page, least) in [("docs/peer-scenarios.md", 60), ("docs/threats.md", 25)] {
+        let named = named(page);
+        let missing: Vec<&String> = named.iter().filter(|name| !is_there(name)).collect();
+        assert!(missing.is_empty(), "{page} names tests that are not there: {missing:?}");
+        assert!(named.len() > least, "{page}: only {} tests are named", named.len());
+    }
 }
 
 #[test]

@@ -1,0 +1,216 @@
+//! What somebody with an account of their own, or none, tries against others. `docs/threats.md` names the threat of each test.
+
+use hyper::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    fixtures::{Chat, unique},
+    path::{PASSWORD, ask, event, user},
+};
+
+/// Amy and Ben in a room of theirs with one message; its id.
+async fn room_of_two(amy: &parley::loadgen::Client, ben_id: &str) -> String {
+    ask(amy, Method::POST, "/api/friends", json!({"friendId": [ben_id]})).await;
+    let (status, room) = ask(amy, Method::POST, "/api/rooms", json!({"friendId": [ben_id]})).await;
+    assert_eq!(status, 200, "{room}");
+    room["roomId"].as_str().expect("an id").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_of_others_is_out_of_reach() {
+    let running = Chat::shared().await;
+    let [(_, one), (_, two)] = &running.gateways;
+    let (amy_id, ben_id, eve_id) = (unique("amy"), unique("ben"), unique("eve"));
+    let (amy, _ben, eve) = (user(*one, &amy_id).await, user(*one, &ben_id).await, user(*two, &eve_id).await);
+    let mal_id = unique("mal");
+    user(*two, &mal_id).await;
+    ask(&eve, Method::POST, "/api/friends", json!({"friendId": [mal_id]})).await;
+    let room = room_of_two(&amy, &ben_id).await;
+    let mut amy_hears = amy.events(None).await.unwrap();
+    event(&mut amy_hears, "hello", |data| data["userId"].is_string()).await;
+    let messages = format!("/api/rooms/{room}/messages");
+    let keyed = [("idempotency-key", "of-amy"), ("prefer", "wait=20")];
+    let said = amy.json(Method::POST, &messages, &keyed, &json!({"message": "secret"})).await.unwrap().json();
+    let (heard, _) = event(&mut amy_hears, "message", |data| data["message"] == "secret").await;
+
+    // By the room's id.
+    for (method, path, body, status, code) in [
+        (Method::GET, messages.clone(), Value::Null, 404, "room_not_found"),
+        (Method::POST, messages.clone(), json!({"message": "x"}), 404, "room_not_found"),
+        (Method::PUT, format!("/api/rooms/{room}/read"), json!({"seq": 1}), 404, "room_not_found"),
+        (
+            Method::POST,
+            format!("/api/rooms/{room}/members"),
+            json!({"friendId": [mal_id]}),
+            404,
+            "room_not_found",
+        ),
+        (Method::DELETE, format!("/api/rooms/{room}/members/me"), Value::Null, 404, "room_not_found"),
+    ] {
+        let (got, problem) = ask(&eve, method.clone(), &path, body).await;
+        let code_is = problem["code"].as_str().unwrap_or_default();
+        assert!(
+            got == status && [code, "not_a_member"].contains(&code_is),
+            "{method} {path}: {got} {problem}"
+        );
+        assert!(!problem.to_string().contains("secret"), "{problem}");
+    }
+    // By the id of a request of Amy's, and by Amy's own key: it names another request when Eve uses it.
+    let request = said["requestId"].as_str().expect("an id");
+    let stolen = eve.get(&format!("/api/requests/{request}")).await.unwrap();
+    assert!(stolen.status != 200 && !String::from_utf8_lossy(&stolen.body).contains("secret"));
+    let same = eve.json(Method::POST, &messages, &keyed, &json!({"message": "secret"})).await.unwrap().json();
+    assert_ne!(same["requestId"], said["requestId"], "{same}");
+    assert_ne!(same["isSuccess"], json!(true), "{same}");
+    // By Amy's cursor, from before the message: it resumes, and carries nothing of hers.
+    let cursor = heard.id.expect("a cursor");
+    let mut eve_hears = eve.events(Some(&cursor)).await.unwrap();
+    amy.json(Method::POST, &messages, &[], &json!({"message": "secret too"})).await.unwrap();
+    ask(&eve, Method::PUT, "/api/me/status", json!({"status": "listening"})).await;
+    let mut names = Vec::new();
+    loop {
+        let block = eve_hears.next().await.unwrap().expect("it stays open");
+        assert!(!block.data.contains("secret"), "{}", block.data);
+        names.push(block.event.clone());
+        // The reply to her own request comes after Amy's second message was taken.
+        if block.event == "reply" {
+            break;
+        }
+    }
+    assert!(!names.iter().any(|name| name == "message"), "{names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_text_stays_text_in_every_field() {
+    let running = Chat::shared().await;
+    let gateway = running.gateways[0].1;
+    let users = || running.chat.database.sql("SELECT count(*) > 0 FROM users");
+    for text in [
+        "'; DROP TABLE users; --",
+        "x' OR '1'='1",
+        "$1; DELETE FROM messages",
+        "<script>alert(1)</script>",
+        "\"><img src=x onerror=alert(1)>",
+        "{{constructor.constructor('alert(1)')()}}",
+        "${jndi:ldap://x/a}",
+        "%0d%0aSet-Cookie: a=b",
+        "../../../etc/passwd",
+    ] {
+        let (id, other) = (unique("sql"), unique("friend"));
+        // In ids it is refused, wherever an id stands, and never repeated.
+        let account =
+            json!({"userId": text, "password": PASSWORD, "email": "a@example.com", "userName": "x"});
+        let client = parley::loadgen::Client::new(gateway);
+        let (status, problem) = ask(&client, Method::POST, "/api/users", account).await;
+        assert!((400..500).contains(&status), "{text:?}: {status}");
+        assert!(!problem.to_string().contains(text), "{problem}");
+        let (status, _) =
+            ask(&client, Method::POST, "/api/session", json!({"userId": text, "password": text})).await;
+        assert!((400..500).contains(&status), "{text:?}: {status}");
+        // In texts it is kept as it is.
+        let account = json!({"userId": id, "password": PASSWORD, "email": format!("{id}@example.com"), "userName": text});
+        let (status, reply) = ask(&client, Method::POST, "/api/users", account).await;
+        assert_eq!((status, &reply["user"]["userName"]), (200, &json!(text)), "{reply}");
+        ask(&client, Method::POST, "/api/session", json!({"userId": id, "password": PASSWORD})).await;
+        user(gateway, &other).await;
+        let (status, reply) = ask(&client, Method::PUT, "/api/me/status", json!({"status": text})).await;
+        assert_eq!((status, &reply["status"]), (200, &json!(text)), "{reply}");
+        ask(&client, Method::POST, "/api/friends", json!({"friendId": [other]})).await;
+        let (status, problem) = ask(&client, Method::POST, "/api/friends", json!({"friendId": [text]})).await;
+        assert!((400..500).contains(&status), "{problem}");
+        let (status, room) =
+            ask(&client, Method::POST, "/api/rooms", json!({"friendId": [other], "roomName": text})).await;
+        assert_eq!((status, &room["roomName"]), (200, &json!(text)), "{room}");
+        let path = format!("/api/rooms/{}/messages", room["roomId"].as_str().unwrap());
+        let message = json!({"message": text, "clientMessageId": text});
+        let (status, reply) = ask(&client, Method::POST, &path, message).await;
+        assert_eq!((status, &reply["message"]), (200, &json!(text)), "{reply}");
+        let history = client.get(&path).await.unwrap().json();
+        assert_eq!(history["messages"][0]["message"], json!(text));
+        let me = client.get("/api/me").await.unwrap().json();
+        assert_eq!((&me["userName"], &me["userStatus"]), (&json!(text), &json!(text)), "{me}");
+        // A page's mark and a path are texts as well.
+        let escaped: String = text.bytes().map(|b| format!("%{b:02x}")).collect();
+        let (status, _) =
+            ask(&client, Method::GET, &format!("/api/rooms?after={escaped}"), Value::Null).await;
+        assert!((200..500).contains(&status), "{text:?}: {status}");
+        for path in [
+            format!("/api/rooms/{escaped}/messages"),
+            format!("/api/requests/{escaped}"),
+            format!("/{escaped}"),
+        ] {
+            let answer = client.get(&path).await.unwrap();
+            assert!((400..500).contains(&answer.status), "{path}: {}", answer.status);
+            assert!(!answer.headers.contains_key("set-cookie"), "{path}");
+        }
+        assert_eq!(users(), "t");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_would_grow_are_refused() {
+    let running = Chat::shared().await;
+    let gateway = running.gateways[0].1;
+    let client = user(gateway, &unique("bomb")).await;
+    let deep = "[".repeat(30_000);
+    let nested = format!("{{\"status\": {}1{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    let big_number = format!("{{\"seq\": 1e{}}}", "9".repeat(5_000));
+    let keys = (0..2_000).map(|n| format!("\"k{n}\":0,")).collect::<String>();
+    let many = format!("{{{keys}\"status\":\"x\"}}");
+    let same = format!("{{{}\"status\":\"x\"}}", "\"status\":\"y\",".repeat(2_000));
+    let room = format!("/api/rooms/{}/read", uuid::Uuid::nil());
+    for (path, body) in [
+        ("/api/me/status", deep),
+        ("/api/me/status", nested),
+        (room.as_str(), big_number),
+        ("/api/me/status", same),
+        ("/api/me/status", "x".repeat(40_000)),
+    ] {
+        let shown: String = body.chars().take(20).collect();
+        let answer = client.send(Method::PUT, path, &[], Some(body)).await.unwrap();
+        assert!((400..500).contains(&answer.status), "{shown}: {}", answer.status);
+    }
+    // Fields that nobody knows are either taken for nothing or refused: never kept.
+    let answer =
+        client.send(Method::PUT, "/api/me/status", &[("prefer", "wait=20")], Some(many)).await.unwrap();
+    assert!(answer.status == 200 || answer.status == 422, "{}", answer.status);
+    // What is packed is not unpacked.
+    let packed = client
+        .send(Method::PUT, "/api/me/status", &[("content-encoding", "gzip")], Some("\u{1f}\u{8b}".to_owned()))
+        .await
+        .unwrap();
+    assert!((400..500).contains(&packed.status), "{}", packed.status);
+    assert_eq!(client.get("/api/me").await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planted_session_opens_nothing_and_a_login_tells_no_names() {
+    let running = Chat::shared().await;
+    let gateway = running.gateways[0].1;
+    let id = unique("fix");
+    user(gateway, &id).await;
+    // Eve gets a token from the page and plants it in Amy's browser; Amy logs in there.
+    let eve = parley::loadgen::Client::new(gateway);
+    eve.get("/").await.unwrap();
+    let planted = eve.cookie().expect("the page gives one");
+    let amy = parley::loadgen::Client::new(gateway);
+    amy.set_cookie(Some(planted.clone()));
+    let (status, _) =
+        ask(&amy, Method::POST, "/api/session", json!({"userId": id, "password": PASSWORD})).await;
+    assert_eq!(status, 200);
+    assert_ne!(amy.cookie(), Some(planted), "a login always gives a new token");
+    assert_eq!(amy.get("/api/me").await.unwrap().json()["userId"], json!(id));
+    assert_eq!(eve.get("/api/me").await.unwrap().status, 401, "the planted one is nobody's");
+    // The wrong password of somebody and any password of nobody read alike.
+    let attempt = async |who: String| {
+        let client = parley::loadgen::Client::new(gateway);
+        let body = json!({"userId": who, "password": "not the password"});
+        let (status, mut problem) = ask(&client, Method::POST, "/api/session", body).await;
+        let fields = problem.as_object_mut().expect("a problem");
+        // What the caller has said.
+        fields.remove("requestId");
+        fields.remove("userId");
+        (status, problem)
+    };
+    assert_eq!(attempt(id).await, attempt(unique("ghost")).await);
+}
