@@ -212,6 +212,9 @@ test("texts of all kinds are shown as text, within 360 px, under a strict policy
     await until(() => page.url(), `${origin}/#/`);
   }
 
+  await page.goto(`${origin}/#/no/such/place`);
+  await page.waitForSelector("text=There is nothing at this address.");
+
   const first = await fetch(`${origin}/`);
   const policy = first.headers.get("content-security-policy");
   assert.match(policy, /default-src 'none'; script-src 'self'; style-src 'self';/);

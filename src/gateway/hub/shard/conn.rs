@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -97,6 +97,8 @@ pub(super) struct Conn {
     pub(super) rounds: u8,
     /// By room, the lowest number of its replay. What comes later with a lower one was not sent yet.
     pub(super) floors: HashMap<RoomId, Seq>,
+    /// By room, messages that were sent to others ahead of their records, while it was away.
+    pub(super) lacking: HashMap<RoomId, BTreeSet<Seq>>,
     pub(super) retry: Duration,
     pub(super) since: Instant,
     /// The tick at which it is looked at next: older entries of the wheel are void.

@@ -4,6 +4,8 @@
 mod close;
 mod conn;
 mod deliver;
+#[cfg(test)]
+mod model;
 mod open;
 mod people;
 mod resume;

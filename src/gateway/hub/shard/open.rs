@@ -53,6 +53,7 @@ impl Shard {
             ends: None,
             rounds: 0,
             floors: HashMap::new(),
+            lacking: HashMap::new(),
             retry,
             since: now,
             due: 0,

@@ -1,5 +1,5 @@
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -16,7 +16,7 @@ use crate::{
         },
         sse::{self, Cursor, Frame},
     },
-    ids::{RoomId, UserId},
+    ids::{RoomId, Seq, UserId},
     kafka::reader::Range,
     store::reads::{Interests, Message, Span},
     wire::EndedSession,
@@ -277,7 +277,9 @@ impl Shard {
         for room in interests.rooms.iter().filter(|room| room.span.present()) {
             self.take_up(user, room, extents.get(&room.room_id).map(|(_, highest)| *highest));
         }
+        let lacking = self.lacking(interests, &extents);
         let Some(conn) = self.conns.get_mut(&id) else { return };
+        conn.lacking = if conn.resuming { lacking } else { HashMap::new() };
         conn.floors = extents.into_iter().map(|(room, (lowest, _))| (room, lowest)).collect();
         conn.interests = None;
         conn.replayed = Vec::new();
@@ -328,6 +330,26 @@ impl Shard {
         }
         self.lookups.extend(ended);
         self.reschedule(id);
+    }
+
+    /// By room, what others were sent ahead of its record and this replay does not have.
+    fn lacking(
+        &self,
+        interests: &Interests,
+        extents: &BTreeMap<RoomId, (Seq, Seq)>,
+    ) -> HashMap<RoomId, BTreeSet<Seq>> {
+        let mut all = HashMap::new();
+        for room in &interests.rooms {
+            let had = |seq: &Seq| {
+                extents.get(&room.room_id).is_some_and(|(lowest, highest)| lowest <= seq && seq <= highest)
+            };
+            let lacking: BTreeSet<Seq> =
+                self.unlogged(room.room_id).filter(|seq| room.span.covers(*seq) && !had(seq)).collect();
+            if !lacking.is_empty() {
+                all.insert(room.room_id, lacking);
+            }
+        }
+        all
     }
 
     /// Whether the session may have ended while the stream was loading: then PostgreSQL is asked once more.

@@ -1,5 +1,5 @@
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -39,6 +39,8 @@ pub(super) struct RoomState {
     /// Who joined just now and lacks messages that others have had.
     newcomers: Vec<UserId>,
     recent: VecDeque<(Seq, RequestId)>,
+    /// Messages that were sent from PostgreSQL before their records came: a stream that resumes meanwhile has had none of them.
+    unlogged: BTreeSet<Seq>,
 }
 
 impl RoomState {
@@ -53,6 +55,7 @@ impl RoomState {
             waiting: VecDeque::new(),
             newcomers: Vec::new(),
             recent: VecDeque::new(),
+            unlogged: BTreeSet::new(),
         }
     }
 
@@ -131,9 +134,11 @@ impl Shard {
     /// A number that is not new: a double, or a record that the log has after its successors.
     fn late_message(&mut self, room: RoomId, seq: Seq, request: RequestId, record: &Arc<Record>) {
         let Some(state) = self.rooms.get_mut(&room) else { return };
+        state.unlogged.remove(&seq);
         let before_us = seq <= state.begin;
-        match state.request_of(seq) {
-            Some(known) if known == request => return,
+        let known = state.request_of(seq);
+        match known {
+            Some(known) if known == request => {}
             Some(_) => {
                 tracing::warn!(%room, %seq, "two requests claim one message");
                 for id in self.hearers(room, seq) {
@@ -144,15 +149,14 @@ impl Shard {
             None => state.remember(seq, request),
         }
         let mut to = self.hearers(room, seq);
-        if !before_us {
-            // Only those whose replay began above it lack it.
+        if known.is_some() || !before_us {
+            // Only those lack it whose replay began above it, or who came while it was sent ahead of its record. A second copy is
+            // known by its request.
+            let conns = &mut self.conns;
             to.retain(|id| {
-                let floor = self.conns.get_mut(id).and_then(|conn| conn.floors.get_mut(&room));
-                floor.is_some_and(|floor| {
-                    let lacks = seq < *floor;
-                    *floor = (*floor).min(seq);
-                    lacks
-                })
+                let Some(conn) = conns.get_mut(id) else { return false };
+                let ahead = conn.lacking.get_mut(&room).is_some_and(|lacking| lacking.remove(&seq));
+                ahead || (known.is_none() && conn.floors.get(&room).is_some_and(|floor| seq < *floor))
             });
         }
         self.deliver(&to, record);
@@ -258,6 +262,7 @@ impl Shard {
             let mut to = Vec::new();
             if message.seq == state.last.next() {
                 state.last = message.seq;
+                state.unlogged.insert(message.seq);
                 state.remember(message.seq, message.request_id);
                 to = self.hearers(room, message.seq);
                 self.metrics.gaps_repaired_total.inc();
@@ -406,9 +411,13 @@ impl Shard {
     pub(super) fn forget_member(&mut self, room: RoomId, user: &UserId) {
         let Some(state) = self.rooms.get_mut(&room) else { return };
         state.members.remove(user);
-        if state.members.is_empty() {
-            self.drop_room(room);
-        }
+        // Not while it waits for a look-up: somebody may be about to join.
+        self.drop_if_unheard(room);
+    }
+
+    /// What was sent in a room ahead of its records.
+    pub(super) fn unlogged(&self, room: RoomId) -> impl Iterator<Item = Seq> + '_ {
+        self.rooms.get(&room).into_iter().flat_map(|state| state.unlogged.iter().copied())
     }
 
     /// A stream of this user is about to be live: the room is taken up unless it is already. `sent` is the highest number of the

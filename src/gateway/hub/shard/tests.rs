@@ -28,7 +28,7 @@ fn key(n: u8) -> SessionKey {
 }
 
 /// A shard that reads two partitions, from offset 10 and from 0.
-fn shard() -> Shard {
+pub(super) fn shard() -> Shard {
     let settings = ShardSettings {
         ring_bytes: 1 << 20,
         replay_events: 100,
@@ -44,7 +44,7 @@ fn shard() -> Shard {
     shard
 }
 
-fn open(shard: &mut Shard, id: ConnId, wanted: Wanted) -> Outbox {
+pub(super) fn open(shard: &mut Shard, id: ConnId, wanted: Wanted) -> Outbox {
     let outbox = Outbox::new(outbox::limits(10_000), CancellationToken::new());
     let key = key(u8::try_from(id).unwrap());
     let permit = limits(&[]).stream([127, 0, 0, 1].into(), key).unwrap();
@@ -53,7 +53,7 @@ fn open(shard: &mut Shard, id: ConnId, wanted: Wanted) -> Outbox {
     outbox
 }
 
-fn session(name: &str) -> OpenSession {
+pub(super) fn session(name: &str) -> OpenSession {
     OpenSession {
         user: user(name),
         opened_at: Timestamp::from_micros(0),
@@ -71,7 +71,7 @@ fn interests(rooms: &[(u128, i64, i64)]) -> Interests {
     Interests { rooms: rooms.iter().map(room).collect(), friends: vec![user("amy")] }
 }
 
-fn at(next: &[i64]) -> Wanted {
+pub(super) fn at(next: &[i64]) -> Wanted {
     Wanted::Cursor(Cursor::Offsets { epoch: epoch(), next: next.to_vec() })
 }
 
@@ -121,7 +121,7 @@ fn put(shard: &mut Shard, record: Record) {
     shard.record(&Arc::new(record));
 }
 
-fn stored(room_no: u128, seq: i64) -> Message {
+pub(super) fn stored(room_no: u128, seq: i64) -> Message {
     Message {
         room_id: room(room_no),
         seq: Seq(seq),
