@@ -48,9 +48,13 @@ async fn met(native: &Arc<Native>, timeout: Duration) -> Result<(), ApiError> {
     if !native.in_doubt() {
         return Ok(());
     }
-    let native = Arc::clone(native);
-    let meeting = tokio::task::spawn_blocking(move || native.meet(timeout.min(MEETING)));
-    meeting.await.unwrap_or_else(|_| Err(closed()))
+    let blocking = Arc::clone(native);
+    let meeting = tokio::task::spawn_blocking(move || blocking.meet(timeout.min(MEETING)));
+    tokio::select! {
+        biased;
+        () = native.closed() => Err(closed()),
+        met = meeting => met.unwrap_or_else(|_| Err(closed())),
+    }
 }
 
 fn closed() -> ApiError {

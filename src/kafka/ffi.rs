@@ -33,6 +33,7 @@ use rdkafka::{
 };
 use rdkafka_sys as sys;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 pub(super) use self::error::error_name;
 pub(super) use self::status::{Fate, fate};
@@ -57,7 +58,7 @@ pub(super) struct Native {
     queue: Queue,
     client: Client<DefaultClientContext>,
     waiting: Mutex<Waiting>,
-    stop: AtomicBool,
+    stop: CancellationToken,
     /// The last request was not answered: what is known of the brokers may be old.
     doubt: AtomicBool,
 }
@@ -112,7 +113,7 @@ impl Native {
             queue,
             client,
             waiting: Mutex::default(),
-            stop: AtomicBool::new(false),
+            stop: CancellationToken::new(),
             doubt: AtomicBool::new(false),
         });
         let polled = Arc::clone(&native);
@@ -126,7 +127,7 @@ impl Native {
     /// Ends every waiting request with an error and lets the polling thread destroy the client, dropping what it has
     /// queued. What is on the wire already may still reach the broker.
     pub(super) fn close(&self) {
-        self.stop.store(true, Ordering::Release);
+        self.stop.cancel();
         self.lock().answers.clear();
         // SAFETY: the queue is alive; the call only wakes its poller.
         unsafe { sys::rd_kafka_queue_yield(self.queue.0.as_ptr()) };
@@ -140,6 +141,11 @@ impl Native {
     /// Whether the brokers are to be met again before the next request.
     pub(super) fn in_doubt(&self) -> bool {
         self.doubt.load(Ordering::Relaxed)
+    }
+
+    /// Comes when the client is closed.
+    pub(super) async fn closed(&self) {
+        self.stop.cancelled().await;
     }
 
     /// Asks any broker who the brokers are and which of them takes admin requests. Blocks for as long as `timeout`.
@@ -173,7 +179,7 @@ impl Native {
     }
 
     fn poll(&self) {
-        while !self.stop.load(Ordering::Acquire) {
+        while !self.stop.is_cancelled() {
             let wait = c_int::try_from(POLL.as_millis()).unwrap_or(1_000);
             // SAFETY: the queue is alive; the event, if any, is ours to destroy.
             let event = unsafe { sys::rd_kafka_queue_poll(self.queue.0.as_ptr(), wait) };
@@ -218,7 +224,7 @@ impl Native {
         let number = {
             let mut waiting = self.lock();
             // Under the lock that `close` takes after it has set the mark: nobody waits for a thread that is gone.
-            if self.stop.load(Ordering::Acquire) {
+            if self.stop.is_cancelled() {
                 return Ok(receiver);
             }
             waiting.next = waiting.next.wrapping_add(1);

@@ -200,8 +200,9 @@ async fn a_closed_client_ends_what_waits() {
     admin.close();
     let ended = tokio::time::timeout(Duration::from_secs(10), waits).await.expect("at once").unwrap();
     assert!(ended.is_err());
+    // Nor does the next one look for a broker first, which takes five seconds, though the last was not answered.
     assert!(
-        tokio::time::timeout(Duration::from_secs(10), admin.describe_cluster())
+        tokio::time::timeout(Duration::from_secs(4), admin.describe_cluster())
             .await
             .is_ok_and(|call| call.is_err())
     );
