@@ -65,7 +65,7 @@ test("a room is left, which those who stay are told, and its messages reach the 
   assert.ok(!(await texts(luca.page)).includes("after"), "what was said without him is not for him");
 });
 
-test("a wrong password, a name that is taken and a room of others are told in words", async () => {
+test("a wrong password, a name that is taken and a room of others are told in words; logging out here ends this session alone", async () => {
   const mina = await person("taken");
   const page = await open();
   await logIn(page, mina.userId, "not-the-password");
@@ -81,6 +81,18 @@ test("a wrong password, a name that is taken and a room of others are told in wo
   assert.match(await page.textContent(id("request-note")), /taken/);
   await mina.page.goto(`${origin}/#/rooms/00000000-0000-4000-8000-000000000000`);
   await mina.page.waitForSelector("text=you are not a member of it");
+  await live(mina.page);
+
+  // Logging out here leaves her other browser logged in.
+  const other = await open();
+  await logIn(other, mina.userId);
+  await live(other);
+  await other.click(id("logout"));
+  await other.waitForSelector(id("login-user"));
+  await other.reload();
+  await other.waitForSelector(id("login-user"));
+  await mina.page.goto(`${origin}/#/`);
+  await mina.page.reload();
   await live(mina.page);
 });
 
