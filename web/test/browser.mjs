@@ -1,9 +1,12 @@
 // What the browser checks share: Chromium from the system and a page that fails on anything said in its console.
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
 const candidates = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
 export async function launch() {
@@ -49,4 +52,14 @@ export async function until(read, wanted, ms = 15_000) {
     await new Promise((resolve) => setTimeout(resolve, 30));
   } while (Date.now() < end);
   assert.equal(seen, wanted);
+}
+
+/** What axe calls serious or critical in the page as it stands. */
+export async function serious(page) {
+  // By the debugger, which the page's policy does not concern.
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+  return violations
+    .filter((v) => v.impact === "serious" || v.impact === "critical")
+    .map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(" ")).join(", ")}`);
 }

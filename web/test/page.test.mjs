@@ -1,12 +1,8 @@
 // What of the page itself a real system shows too rarely to wait for; the rest is in real/page.test.mjs.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { test } from "node:test";
-import { id, live, logIn, until } from "./browser.mjs";
+import { id, logIn, serious, until } from "./browser.mjs";
 import { stage } from "./stage.mjs";
-
-const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 function people(mock) {
   mock.addUser("mina", "Mina", "here");
@@ -16,16 +12,6 @@ function people(mock) {
   mock.say(room, "luca", "hello");
   mock.say(room, "mina", "ciao");
   return room;
-}
-
-/** What axe calls serious or critical in the page as it stands. */
-async function serious(page) {
-  // By the debugger, which the page's policy does not concern.
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
-  return violations
-    .filter((v) => v.impact === "serious" || v.impact === "critical")
-    .map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(" ")).join(", ")}`);
 }
 
 for (const colorScheme of ["light", "dark"]) {

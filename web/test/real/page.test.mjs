@@ -1,13 +1,10 @@
 // The page itself on a running Parley: access, keyboard, languages, long rooms, texts of all kinds.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { id, live, logIn, until } from "../browser.mjs";
+import { id, live, logIn, serious, until } from "../browser.mjs";
 import { friends, member, open, origin, password, person, room, run, texts, write } from "./people.mjs";
 
-const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const message = (seq) => `${id("message")}[data-seq="${seq}"]`;
 
 test("axe finds nothing serious in any view, light and dark, wide and at 360 px", async () => {
@@ -21,12 +18,7 @@ test("axe finds nothing serious in any view, light and dark, wide and at 360 px"
     for (const viewport of [{ width: 1280, height: 800 }, { width: 360, height: 740 }]) {
       const page = await open("", { colorScheme, viewport, reducedMotion: "reduce" });
       const check = async (view) => {
-        // By the debugger, which the page's policy does not concern.
-        await page.evaluate(axe);
-        const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
-        const serious = violations.filter((v) => v.impact === "serious" || v.impact === "critical");
-        const said = serious.map((v) => `${v.id}: ${v.nodes.map((n) => n.target.join(" ")).join(", ")}`);
-        assert.deepEqual(said, [], `${view}, ${colorScheme}, ${viewport.width} px`);
+        assert.deepEqual(await serious(page), [], `${view}, ${colorScheme}, ${viewport.width} px`);
         assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${view} is too wide`);
       };
       await page.waitForSelector(id("login-user"));
