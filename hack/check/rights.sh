@@ -28,22 +28,23 @@ roles() {
 	for ns in "$release" parley team-a; do
 		k create namespace "$ns" --dry-run=client -o yaml | k apply --server-side -f - >/dev/null
 	done
-	"$HELM" template "$release" "$ROOT/charts/parley" -n "$release" --kube-version 1.34.4 --show-only templates/controller/rbac.yaml "$@" |
+	"$HELM" template "$release" "$ROOT/charts/parley" -n "$release" --kube-version 1.34.4 \
+		--show-only templates/controller/rbac.yaml --show-only templates/uninstall/rbac.yaml "$@" |
 		k apply --server-side --force-conflicts -f - >/dev/null
 }
 
-# ask RELEASE NAMESPACE VERB RESOURCE [SUBRESOURCE]: yes or no.
+# ask RELEASE ACCOUNT NAMESPACE VERB RESOURCE [SUBRESOURCE]: yes or no.
 ask() {
-	k auth can-i "$3" "$4" ${5:+--subresource="$5"} -n "$2" \
-		--as="system:serviceaccount:$1:$1-controller" --as-group=system:authenticated 2>/dev/null || true
+	k auth can-i "$4" "$5" ${6:+--subresource="$6"} -n "$3" \
+		--as="system:serviceaccount:$1:$1-$2" --as-group=system:authenticated 2>/dev/null || true
 }
 
-# expect RELEASE: reads lines `yes|no NAMESPACE VERB RESOURCE [SUBRESOURCE]`.
+# expect RELEASE [ACCOUNT]: reads lines `yes|no NAMESPACE VERB RESOURCE [SUBRESOURCE]`.
 expect() {
-	local release=$1 want ns verb resource sub got
+	local release=$1 account=${2:-controller} want ns verb resource sub got
 	while read -r want ns verb resource sub; do
-		got=$(ask "$release" "$ns" "$verb" "$resource" "$sub")
-		[ "$got" = "$want" ] || fail "may the controller of release $release $verb $resource${sub:+/$sub} in $ns? $got, but it should be $want"
+		got=$(ask "$release" "$account" "$ns" "$verb" "$resource" "$sub")
+		[ "$got" = "$want" ] || fail "may the $account of release $release $verb $resource${sub:+/$sub} in $ns? $got, but it should be $want"
 		asked=$((asked + 1))
 	done
 }
@@ -88,6 +89,22 @@ no team-a get configmaps
 no team-a create pods
 END
 
+# The hook of an uninstallation: the sets' finalizers and its own controller's replicas, nothing else.
+expect parley-rights uninstall <<'END'
+yes team-a list chattopicsets.parley.dev
+yes team-a patch chattopicsets.parley.dev
+yes parley-rights patch deployments.apps/parley-rights-controller scale
+yes parley-rights list pods
+no parley-rights patch deployments.apps/parley-rights-gateway scale
+no parley-rights patch deployments.apps/parley-rights-controller
+no team-a patch deployments.apps/parley-rights-controller scale
+no team-a list pods
+no parley-rights delete pods
+no team-a delete chattopicsets.parley.dev
+no team-a patch chattopicsets.parley.dev status
+no parley-rights get secrets/parley-database
+END
+
 # In named namespaces, with Secrets: nothing beyond them.
 roles parley-narrow --set 'controller.watchNamespaces={parley-narrow,team-a}' \
 	--set 'controller.secretAccess[0].namespace=parley-narrow,controller.secretAccess[0].names={team-kafka}' \
@@ -107,4 +124,4 @@ no parley list deployments.apps
 no parley patch deployments.apps scale
 no parley create events.events.k8s.io
 END
-echo "rights: $asked questions about the controller's account answered as they should be"
+echo "rights: $asked questions about the accounts of controller and hook answered as they should be"

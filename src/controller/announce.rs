@@ -52,7 +52,7 @@ pub(crate) async fn created_after_all(
     memory: &BTreeMap<&str, &TopicStatus>,
     live: &BTreeMap<String, Live>,
 ) {
-    let names = unheard(memory, live, &ctx.memo(&entry.key).told_created);
+    let names = ctx.remember(&entry.key, |memo| unheard(memory, live, &memo.told_created));
     if !names.is_empty() {
         let note = format!("created {}", names.join(", "));
         ctx.recorder.send(&entry.key, &entry.uid, EventReason::TopicCreated, &note).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{lint::LintArgs, preview::PlanArgs};
+use super::{lint::LintArgs, preview::PlanArgs, uninstall::UninstallArgs};
 use crate::{
     kafka::KafkaArgs,
     process::{Command, Exit, Process, ProcessArgs},
@@ -26,6 +26,8 @@ enum Subcommand {
     // A set may name its own Kafka, and then no other is needed.
     #[command(mut_arg("kafka_bootstrap_servers", |arg| arg.required(false)))]
     Plan(PlanArgs),
+    /// End the controller and free sets from waiting for it: before a release goes
+    Uninstall(UninstallArgs),
 }
 
 /// The settings of `controller run`.
@@ -84,7 +86,7 @@ impl Command for Controller {
     fn process(&self) -> Option<&ProcessArgs> {
         match &self.command {
             Subcommand::Run(args) => Some(&args.process),
-            Subcommand::Lint(_) | Subcommand::Plan(_) => None,
+            Subcommand::Lint(_) | Subcommand::Plan(_) | Subcommand::Uninstall(_) => None,
         }
     }
 
@@ -93,6 +95,7 @@ impl Command for Controller {
             Subcommand::Run(args) => super::run::run(args, process).await,
             Subcommand::Lint(args) => super::lint::run(&args),
             Subcommand::Plan(args) => super::preview::run(args).await,
+            Subcommand::Uninstall(args) => super::uninstall::run(args).await,
         }
     }
 }

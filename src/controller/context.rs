@@ -119,8 +119,8 @@ impl Context {
         self.memos().get(key).cloned().unwrap_or_default()
     }
 
-    pub(crate) fn remember(&self, key: &SetKey, change: impl FnOnce(&mut Memo)) {
-        change(self.memos().entry(key.clone()).or_default());
+    pub(crate) fn remember<R>(&self, key: &SetKey, change: impl FnOnce(&mut Memo) -> R) -> R {
+        change(self.memos().entry(key.clone()).or_default())
     }
 
     /// What is remembered of a pool; given back by [`Context::keep_pool`].

@@ -35,6 +35,7 @@ mod sets;
 mod status;
 mod targets;
 mod topics;
+mod uninstall;
 mod watch;
 mod workers;
 
@@ -42,3 +43,4 @@ pub use args::{Controller, RunArgs};
 pub use lint::LintArgs;
 pub use preview::{Output, PlanArgs};
 pub use run::run;
+pub use uninstall::UninstallArgs;

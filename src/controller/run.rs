@@ -171,6 +171,9 @@ enum Why {
 /// The work of a leader. Ends only by being dropped, or when a part of it breaks.
 async fn lead(setup: Setup, leadership: Leadership) {
     let (kinds, missing) = kinds(&setup, &setup.args.scale_targets).await;
+    for target in &missing {
+        tracing::warn!(target, "the API server has no such resource yet; it is watched once it is there");
+    }
     let scopes: Vec<Option<String>> = match setup.args.watch_namespaces.as_slice() {
         [] => vec![None],
         some => some.iter().cloned().map(Some).collect(),
@@ -270,39 +273,33 @@ async fn appear(setup: Setup, missing: Vec<String>) {
 async fn kinds(setup: &Setup, targets: &[String]) -> (Vec<ApiResource>, Vec<String>) {
     let (mut kinds, mut missing) = (Vec::new(), Vec::new());
     for target in targets {
-        let (group, plural) = target.split_once('/').unwrap_or(("", target));
         loop {
-            match discovery::group(&setup.client, group).await {
-                Ok(group) => {
-                    let found = group
-                        .recommended_resources()
-                        .into_iter()
-                        .find(|(resource, _)| resource.plural == plural);
-                    match found {
-                        Some((resource, _)) => kinds.push(resource),
-                        None => {
-                            tracing::warn!(
-                                target,
-                                "the API server has no such resource yet; it is not watched"
-                            );
-                            missing.push(target.clone());
-                        }
-                    }
-                    break;
-                }
-                Err(kube::Error::Discovery(error)) => {
-                    tracing::warn!(target, %error, "the API server has no such group yet; it is not watched");
-                    missing.push(target.clone());
-                    break;
-                }
+            match kind(&setup.client, target).await {
+                Ok(Some(kind)) => kinds.push(kind),
+                Ok(None) => missing.push(target.clone()),
                 Err(error) => {
                     tracing::warn!(target, %error, "the kinds of scale targets cannot be read; trying again");
                     tokio::time::sleep(Duration::from_secs(2)).await;
+                    continue;
                 }
             }
+            break;
         }
     }
     (kinds, missing)
+}
+
+/// One kind by its group and plural name (`apps/deployments`), if the API server knows it.
+async fn kind(client: &Client, target: &str) -> Result<Option<ApiResource>, kube::Error> {
+    let (group, plural) = target.split_once('/').unwrap_or(("", target));
+    match discovery::group(client, group).await {
+        Ok(group) => {
+            let mut known = group.recommended_resources().into_iter();
+            Ok(known.find(|(resource, _)| resource.plural == plural).map(|(resource, _)| resource))
+        }
+        Err(kube::Error::Discovery(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Says in readiness whether the controller's own Kafka answers.

@@ -37,6 +37,12 @@ fn all<'a>(documents: &'a [Value], kind: &str) -> Vec<&'a Value> {
     documents.iter().filter(|document| document["kind"] == kind).collect()
 }
 
+/// Without what comes and goes with a hook.
+fn lasting(documents: Vec<Value>) -> Vec<Value> {
+    let hooked = |document: &Value| document["metadata"]["annotations"]["helm.sh/hook"].is_string();
+    documents.into_iter().filter(|document| !hooked(document)).collect()
+}
+
 fn one<'a>(documents: &'a [Value], kind: &str, name: &str) -> &'a Value {
     let found: Vec<_> = all(documents, kind).into_iter().filter(|d| d["metadata"]["name"] == name).collect();
     assert_eq!(found.len(), 1, "{kind} {name}");
@@ -148,9 +154,9 @@ fn each_pod_is_given_its_own_secrets_and_no_other() {
 
 #[test]
 fn rights_shrink_to_the_watched_namespaces() {
-    let wide = render(&[]);
+    let wide = lasting(render(&[]));
     assert_eq!(all(&wide, "ClusterRoleBinding").len(), 1);
-    let narrow = render(&["controller.watchNamespaces={a,b}", "rbac.aggregate=false"]);
+    let narrow = lasting(render(&["controller.watchNamespaces={a,b}", "rbac.aggregate=false"]));
     assert!(all(&narrow, "ClusterRole").is_empty() && all(&narrow, "ClusterRoleBinding").is_empty());
     let namespaces: Vec<_> =
         all(&narrow, "Role").iter().map(|role| role["metadata"]["namespace"].clone()).collect();
@@ -176,7 +182,8 @@ fn the_database_is_migrated_before_pods_change() {
     let job = one(&documents, "Job", "r-parley-migrate");
     assert_eq!(job["metadata"]["annotations"]["helm.sh/hook"], "pre-install,pre-upgrade");
     assert_eq!(job["spec"]["template"]["spec"]["volumes"][0]["secret"]["items"][0]["key"], "owner-url");
-    assert!(all(&render(&["migrations.enabled=false"]), "Job").is_empty());
+    let without = render(&["migrations.enabled=false"]);
+    assert!(all(&without, "Job").iter().all(|job| job["metadata"]["name"] != "r-parley-migrate"));
 }
 
 #[test]
@@ -229,4 +236,43 @@ fn the_chart_of_topics_renders_one_set() {
     let documents = try_render("parley-topics", &[]).expect("it renders");
     assert_eq!(all(&documents, "ChatTopicSet").len(), 1);
     assert_eq!(documents.len(), 1);
+}
+
+#[test]
+fn the_pre_delete_hook_has_rights_of_its_own_and_goes_with_them() {
+    let documents = render(&[]);
+    let hooks: Vec<&Value> = documents
+        .iter()
+        .filter(|document| document["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete")
+        .collect();
+    assert_eq!(hooks.len(), 6, "a Job, its account, two roles and their bindings");
+    let job = one(&documents, "Job", "r-parley-uninstall");
+    assert_eq!(job["spec"]["template"]["spec"]["serviceAccountName"], "r-parley-uninstall");
+    assert_eq!(env(job, "PARLEY_CONTROLLER_DEPLOYMENT").expect("a name")["value"], "r-parley-controller");
+    // The selector that it waits by is the one of the controller's pods.
+    let deployment = one(&documents, "Deployment", "r-parley-controller");
+    let labels = &deployment["spec"]["selector"]["matchLabels"];
+    let selector = env(job, "PARLEY_CONTROLLER_PODS").expect("a selector")["value"].as_str().expect("text");
+    for pair in selector.split(',') {
+        let (key, value) = pair.split_once('=').expect("KEY=VALUE");
+        assert_eq!(labels[key], value, "{key}");
+    }
+    assert_eq!(selector.split(',').count(), labels.as_mapping().expect("a map").len());
+    assert!(env(job, "PARLEY_WATCH_NAMESPACES").is_none());
+
+    let narrow = render(&["controller.watchNamespaces={chat,team-a}"]);
+    assert!(all(&narrow, "ClusterRole").iter().all(|role| role["metadata"]["annotations"].is_null()));
+    let sets: Vec<_> = all(&narrow, "Role")
+        .into_iter()
+        .filter(|role| role["metadata"]["name"] == "r-parley-uninstall-chat-sets")
+        .map(|role| role["metadata"]["namespace"].as_str().expect("a namespace"))
+        .collect();
+    assert_eq!(sets, ["chat", "team-a"]);
+    let watched = one(&narrow, "Job", "r-parley-uninstall");
+    assert_eq!(env(watched, "PARLEY_WATCH_NAMESPACES").expect("namespaces")["value"], "chat,team-a");
+
+    for off in ["uninstall.enabled=false", "rbac.create=false"] {
+        let none = render(&[off]);
+        assert!(none.iter().all(|d| d["metadata"]["annotations"]["helm.sh/hook"] != "pre-delete"), "{off}");
+    }
 }

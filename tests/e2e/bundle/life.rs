@@ -9,6 +9,13 @@ use parley::loadgen::{Actor, ChatArgs, run_chat};
 
 use crate::cluster::{DEADLINE, eventually, gateway, helm, kafka_tool, kubectl, root};
 
+/// A set whose deletion waits for a controller.
+const DELETING: &str = "apiVersion: parley.dev/v1alpha1
+kind: ChatTopicSet
+metadata: {name: deleting}
+spec: {deletionPolicy: Delete, topics: [{name: life-deleting}]}
+";
+
 /// A folder that goes with its owner.
 struct Folder(PathBuf);
 
@@ -165,8 +172,18 @@ async fn a_release_goes_and_comes_back_and_its_data_stays() {
     let said = helm(&["test", "parley", "--timeout", "2m"]);
     assert!(said.contains("Succeeded"), "{said}");
 
-    // The end: nothing of ours holds the namespace up, and Kafka keeps its topics.
+    // The end: nothing of ours holds the namespace up, and Kafka keeps its topics. Not even a set that deletes its topics
+    // and that nobody deleted before the controller went.
+    let deleting = folder.file("deleting.yaml");
+    fs::write(&deleting, DELETING).expect("a file can be written");
+    kubectl(&["apply", "--server-side", "-f", &deleting]);
+    kubectl(&["wait", "cts/deleting", "--for=condition=Ready", "--timeout=60s"]);
+    let finalizers = ["get", "cts", "deleting", "-o", "jsonpath={.metadata.finalizers}"];
+    assert_eq!(kubectl(&finalizers), r#"["parley.dev/topics"]"#);
+    let before = topics();
+    assert!(before.iter().any(|topic| topic == "life-deleting"), "{before:?}");
     helm(&["uninstall", "parley"]);
+    assert_eq!(kubectl(&finalizers), "", "the hook freed it");
     kubectl(&["delete", "namespace", "parley", &format!("--timeout={}s", DEADLINE.as_secs())]);
     assert_eq!(topics(), before, "topics outlive the namespace");
 }

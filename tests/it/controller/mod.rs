@@ -13,6 +13,7 @@ mod scale;
 mod secured;
 mod topics;
 mod trouble;
+mod uninstall;
 mod workers;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
