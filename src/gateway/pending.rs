@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::sse;
 use crate::{
     ids::{RequestId, SessionKey},
-    wire::Kind,
+    wire::{ErrorCode, Kind, ReplyHead},
 };
 
 /// How long a reply is kept for a stream that opens late (protocol.md section 3).
@@ -41,6 +41,11 @@ impl Answer {
         }
         json.extend_from_slice(fields);
         Self { json: json.freeze(), stamped }
+    }
+
+    fn is_mismatch(&self) -> bool {
+        let head = serde_json::from_slice::<ReplyHead>(&self.json);
+        head.is_ok_and(|head| head.error_code == Some(ErrorCode::IdempotencyMismatch))
     }
 
     /// As an event, but for its id.
@@ -137,10 +142,14 @@ impl Pending {
         requests.into_iter().flatten().filter_map(|id| Some(state.kept.get(id)?.answer.clone())).collect()
     }
 
-    /// The kept reply to one request of this session.
+    /// The kept reply to one request of this session. That the same key came with another body is told to whoever sent that
+    /// body; the request's own outcome is another, and stands in PostgreSQL.
     pub(crate) fn of_request(&self, session: &SessionKey, request: RequestId) -> Option<Answer> {
         let state = self.state();
-        state.kept.get(&request).filter(|kept| kept.session == *session).map(|kept| kept.answer.clone())
+        let kept = state.kept.get(&request).filter(|kept| kept.session == *session);
+        let answer = kept.map(|kept| kept.answer.clone());
+        drop(state);
+        answer.filter(|answer| !answer.is_mismatch())
     }
 }
 
@@ -244,6 +253,20 @@ mod tests {
         pending.answer(session(1), id, None, reply(b"{}"));
         assert!(silent.within(Duration::from_secs(5)).await.is_some(), "a worker of before names none");
         assert!(pending.state().waiting.is_empty());
+    }
+
+    #[test]
+    fn a_mismatch_is_not_the_outcome_of_the_request() {
+        let pending = Pending::default();
+        let id = RequestId::fresh();
+        let mismatch =
+            br#"{"userId":"a-b","isSuccess":false,"errorCode":"idempotency_mismatch","errorMessage":"x"}"#;
+        pending.answer(session(1), id, Some(b"a"), Answer::new(Kind::AddChat, id, mismatch, 0));
+        assert!(pending.of_request(&session(1), id).is_none());
+        assert_eq!(pending.of_session(&session(1)).len(), 1, "its stream is told all the same");
+        let said = br#"{"isSuccess":true,"message":"\"errorCode\":\"idempotency_mismatch\""}"#;
+        pending.answer(session(1), id, Some(b"a"), Answer::new(Kind::AddChat, id, said, 0));
+        assert!(pending.of_request(&session(1), id).is_some(), "a text is no code");
     }
 
     #[test]

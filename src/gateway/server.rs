@@ -1,19 +1,30 @@
 //! Sockets: accept, serve HTTP/1.1 with bounds on everything, and drain.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{Router, body::Body};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service as _;
 
-use super::http::Connection;
+use super::{
+    http::Connection,
+    sse::{self, Handover},
+};
 use crate::process::{Exit, Shutdown};
 
 /// The head of a request, from the first byte to the blank line.
@@ -110,7 +121,8 @@ async fn connection(
     // Events are small and must not wait for more of them.
     let _ = socket.set_nodelay(true);
     let abort = cut.child_token();
-    let connection = Connection { peer: peer.ip(), abort: abort.clone() };
+    let handover = Handover::default();
+    let connection = Connection { peer: peer.ip(), abort: abort.clone(), handover: handover.clone() };
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(connection.clone());
         let mut router = router.clone();
@@ -119,28 +131,103 @@ async fn connection(
             response.map_err(|never: Infallible| never)
         }
     });
-    let serving = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE)
-        .max_buf_size(BUFFER)
-        .half_close(false)
-        .serve_connection(TokioIo::new(socket), service);
-    let mut serving = std::pin::pin!(serving);
-    let served = tokio::select! {
-        served = serving.as_mut() => served,
-        () = abort.cancelled() => return,
-        () = stop.wait() => {
-            // An idle connection ends now; one with a request or a stream when that is over.
-            serving.as_mut().graceful_shutdown();
+    // Boxed: a stream that takes over is to cost nothing of it.
+    let mut serving = Box::pin(
+        hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_PATIENCE)
+            .max_buf_size(BUFFER)
+            .half_close(false)
+            .serve_connection(TokioIo::new(Watched { socket, handover: handover.clone() }), service),
+    );
+    let mut stopping = false;
+    let ended = loop {
+        let serve = std::future::poll_fn(|context| {
+            if let Poll::Ready(served) = serving.as_mut().poll(context) {
+                return Poll::Ready(Ended::Served(served));
+            }
+            handover.take().map_or(Poll::Pending, |stream| Poll::Ready(Ended::Stream(stream)))
+        });
+        tokio::select! {
+            ended = serve => break ended,
+            () = abort.cancelled() => return,
+            () = stop.wait(), if !stopping => {
+                // An idle connection ends now; one with a request or a stream when that is over.
+                serving.as_mut().graceful_shutdown();
+                stopping = true;
+            }
+        }
+    };
+    let ended = match ended {
+        Ended::Served(served) => served.map_err(std::io::Error::other),
+        Ended::Stream(stream) => {
+            let socket = Pin::into_inner(serving).into_parts().io.into_inner().socket;
             tokio::select! {
-                served = serving => served,
+                carried = sse::carry(stream, socket) => carried,
                 () = abort.cancelled() => return,
             }
         }
     };
-    if let Err(error) = served {
+    if let Err(error) = ended {
         // A client that went away, most likely. What it sent is not repeated.
-        tracing::debug!(error = %error, "a connection ended");
+        tracing::debug!(%error, "a connection ended");
     }
     drop(permit);
+}
+
+/// How HTTP on a connection ended.
+enum Ended {
+    Served(Result<(), hyper::Error>),
+    Stream(sse::Stream),
+}
+
+/// A socket that says when HTTP has written out what it had.
+struct Watched {
+    socket: TcpStream,
+    handover: Handover,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    /// Asked by HTTP after it has written all of its buffer.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let flushed = Pin::new(&mut self.socket).poll_flush(context);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            self.handover.flushed();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
 }

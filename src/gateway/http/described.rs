@@ -370,6 +370,7 @@ mod tests {
             (Kind::AddChat, Body::AddChat { room_id, seq: Seq(1), message: "hi".into(), created_at: at }),
             (Kind::AddRoom, Body::AddRoom(detail)),
             (Kind::ChangeStatus, Body::ChangeStatus { status: "away".into() }),
+            (Kind::LeaveRoom, Body::LeaveRoom { room_id, left_seq: Seq(3) }),
         ]
     }
 
@@ -384,7 +385,11 @@ mod tests {
             let value: Value = serde_json::from_slice(&answer.json).unwrap();
             assert_eq!(described.faults(schema, &value, kind.as_str()), Vec::<String>::new());
         };
-        for (kind, body) in bodies() {
+        let bodies = bodies();
+        for kind in Kind::ALL {
+            assert!(bodies.iter().any(|(of, _)| *of == kind), "{kind} is checked");
+        }
+        for (kind, body) in bodies {
             check(kind, Ok(body));
         }
         for kind in Kind::ALL {

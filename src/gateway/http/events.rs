@@ -2,7 +2,7 @@ use axum::{
     Extension, Router,
     body::Body,
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Version, header},
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -10,7 +10,7 @@ use axum::{
 use super::{App, Caller, Connection, Problem, with_cookie};
 use crate::gateway::{
     hub::{Opening, Reason, SessionState, Wanted},
-    sse::{self, Cursor, Outbox, StreamBody},
+    sse::{self, Cursor, Outbox, Stream},
 };
 
 /// The event stream (Server-Sent Events); the schema `StreamEvents` has its events. `Last-Event-ID` resumes it on any replica.
@@ -22,6 +22,7 @@ pub(super) async fn events(
     State(app): State<App>,
     caller: Caller,
     Extension(connection): Extension<Connection>,
+    version: Version,
     headers: HeaderMap,
 ) -> Response {
     let address = caller.address;
@@ -54,7 +55,8 @@ pub(super) async fn events(
     });
     let gone = stream.clone();
     // From here on the stream ends with this body, also when the client leaves before it has its answer.
-    let body = StreamBody::new(outbox, move || gone.close(Reason::Gone));
+    let chunked = version >= Version::HTTP_11;
+    let body = connection.handover.leave(Stream::new(outbox, chunked, move || gone.close(Reason::Gone)));
     match app.sessions.fresh(&key).await {
         Ok(SessionState::Ended) => {
             stream.close(Reason::Ended);
@@ -68,7 +70,10 @@ pub(super) async fn events(
             stream.close(Reason::Unavailable);
         }
     }
-    with_cookie(Ok(response(Body::new(body))), cookie)
+    let mut answer = response(Body::new(body));
+    // After a stream the connection speaks no HTTP any more.
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    with_cookie(Ok(answer), cookie)
 }
 
 fn response(body: Body) -> Response {

@@ -48,7 +48,7 @@ use super::{
     metrics::Metrics,
     pending::Pending,
     session::{Cookies, Sessions},
-    sse::OutboxLimits,
+    sse::{Handover, OutboxLimits},
 };
 use crate::{
     ids::{SessionKey, SessionToken},
@@ -99,6 +99,8 @@ pub(crate) struct Connection {
     pub(crate) peer: IpAddr,
     /// Cuts the connection.
     pub(crate) abort: CancellationToken,
+    /// Where a stream is left that takes the connection over.
+    pub(crate) handover: Handover,
 }
 
 /// The browser that asks: its token, if it brought one.

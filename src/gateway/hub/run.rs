@@ -6,6 +6,12 @@ use tokio::{
 };
 
 use super::{Control, Feed, Scout, lookup::Found, shard::Shard, wheel::TICKS_PER_SECOND};
+use crate::gateway::sse::Outbox;
+
+/// Records that are taken before what they brought is written: events of one stream share a write then.
+const AT_ONCE: usize = 64;
+/// Streams that are written to before other tasks get their turn: about a millisecond.
+const FLUSHED_AT_ONCE: usize = 256;
 
 /// The task around a shard: takes what comes in, has its questions answered, lets time pass. Ends when the hub is gone.
 pub(super) async fn run(
@@ -20,11 +26,25 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             feed = feeds.recv() => match feed {
-                Some(feed) => take_feed(&mut shard, feed),
+                Some(feed) => {
+                    take_feed(&mut shard, feed);
+                    // What is there already goes out together.
+                    for _ in 1..AT_ONCE {
+                        let Ok(feed) = feeds.try_recv() else { break };
+                        take_feed(&mut shard, feed);
+                    }
+                }
                 None => return,
             },
             Some(control) = controls.recv() => take_control(&mut shard, control),
             _ = clock.tick() => shard.tick(),
+        }
+        for some in shard.take_unflushed().chunks(FLUSHED_AT_ONCE) {
+            some.iter().for_each(Outbox::flush);
+            // A room of thousands is not to hold up everything else that this thread does.
+            if some.len() == FLUSHED_AT_ONCE {
+                tokio::task::yield_now().await;
+            }
         }
         for lookup in shard.take_lookups() {
             let (scout, answers) = (scout.clone(), answers.clone());

@@ -1,12 +1,14 @@
 use std::{
     collections::VecDeque,
+    io::{self, IoSlice},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::Waker,
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use prometheus::{Histogram, IntGauge};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Frame;
@@ -41,8 +43,11 @@ impl Slow {
     }
 }
 
-/// The queue between a shard, which writes whole events, and one connection, which sends them. The small interface that a
-/// stream is behind: write, end, abort. Cheap to clone. Its lock is shared by these two alone.
+/// The queue between a shard, which writes whole events, and one connection. The small interface that a stream is behind: push,
+/// flush, end, abort. Cheap to clone. Its lock is shared by these two alone.
+///
+/// Whoever queues something writes it to the socket too, as far as the kernel takes it: an event for thousands wakes no task of
+/// theirs. What the kernel does not take is left to the connection's task, which waits until it does.
 #[derive(Debug, Clone)]
 pub(crate) struct Outbox(Arc<Inner>);
 
@@ -55,44 +60,78 @@ struct Inner {
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     queue: VecDeque<(Instant, Frame)>,
     bytes: usize,
     /// A replay is bounded by itself and may exceed the limit of live events until it has been sent.
     allowance: usize,
-    waker: Option<Waker>,
-    ended: bool,
+    pub(super) waker: Option<Waker>,
+    pub(super) ended: bool,
+    /// The client's socket, once the head of its answer is on it.
+    wire: Option<Wire>,
 }
 
-/// The most bytes that are handed to the connection at once.
+#[derive(Debug)]
+struct Wire {
+    socket: Arc<TcpStream>,
+    /// HTTP/1.1 sends a body of unknown length in chunks (RFC 9112 section 7.1); HTTP/1.0 as it is.
+    chunked: bool,
+    /// What the kernel did not take of the last write, and since when.
+    rest: Bytes,
+    since: Instant,
+}
+
+/// The most bytes of one write, but for a single event that is longer.
 const CHUNK: usize = 16 * 1024;
+/// The most events of one write: two slices each, and two around them, are what the kernel is given at once.
+const FRAMES: usize = 31;
+
+/// How far a write came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// Nothing waits any more.
+    All,
+    /// The kernel takes no more for now.
+    Some,
+}
 
 impl Outbox {
     pub(crate) fn new(limits: OutboxLimits, abort: CancellationToken) -> Self {
         Self(Arc::new(Inner { limits, abort, state: Mutex::default() }))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues an event.
+    /// Queues an event. Whether it is the first that waits: whoever queued it is to call [`Outbox::flush`] soon, once for all
+    /// that it queues meanwhile.
     ///
     /// # Errors
     /// When the client is too slow to take it; nothing was queued then.
-    pub(crate) fn push(&self, frame: Frame) -> Result<(), Slow> {
+    pub(crate) fn push(&self, frame: Frame) -> Result<bool, Slow> {
         let mut state = self.state();
         if state.ended {
-            return Ok(());
+            return Ok(false);
         }
         if state.bytes + frame.len() > self.0.limits.bytes + state.allowance {
             return Err(Slow::Bytes);
         }
-        if state.queue.front().is_some_and(|(since, _)| since.elapsed() > self.0.limits.age) {
+        if state.oldest().is_some_and(|since| since.elapsed() > self.0.limits.age) {
             return Err(Slow::Age);
         }
+        let first = state.queue.is_empty();
         self.put(&mut state, frame);
-        Ok(())
+        Ok(first)
+    }
+
+    /// Writes what waits, as far as the kernel takes it, and leaves the rest to the connection's task.
+    pub(crate) fn flush(&self) {
+        let mut state = self.state();
+        if !matches!(self.write(&mut state), Ok(Written::All)) {
+            // It finds out by itself what is wrong.
+            state.wake();
+        }
     }
 
     /// Queues what a resume replays, whose bound the caller has kept.
@@ -105,6 +144,7 @@ impl Outbox {
             state.allowance += frame.len();
             self.put(&mut state, frame);
         }
+        state.wake();
     }
 
     fn put(&self, state: &mut State, frame: Frame) {
@@ -112,14 +152,11 @@ impl Outbox {
         state.bytes += len;
         self.0.limits.queued.add(i64::try_from(len).unwrap_or(0));
         state.queue.push_back((Instant::now(), frame));
-        if let Some(waker) = state.waker.take() {
-            waker.wake();
-        }
     }
 
     /// Whether its oldest event has waited too long.
     pub(crate) fn is_stale(&self) -> bool {
-        self.state().queue.front().is_some_and(|(since, _)| since.elapsed() > self.0.limits.age)
+        self.state().oldest().is_some_and(|since| since.elapsed() > self.0.limits.age)
     }
 
     /// Ends the stream after what is queued and `last`.
@@ -129,9 +166,7 @@ impl Outbox {
             self.put(&mut state, frame);
         }
         state.ended = true;
-        if let Some(waker) = state.waker.take() {
-            waker.wake();
-        }
+        state.wake();
     }
 
     /// Drops what is queued, whole events all of them, and ends the stream after `last`. The connection is cut when the client
@@ -151,41 +186,9 @@ impl Outbox {
         });
     }
 
-    /// The next bytes for the connection; `None` when the stream has ended.
-    pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let mut state = self.state();
-        if state.queue.is_empty() {
-            if state.ended {
-                return Poll::Ready(None);
-            }
-            // The connection's task is always the same; most polls find its waker registered.
-            if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
-                state.waker = Some(context.waker().clone());
-            }
-            return Poll::Pending;
-        }
-        let mut chunk = BytesMut::with_capacity(state.bytes.min(CHUNK));
-        let now = Timestamp::now().as_micros();
-        while let Some((_, frame)) = state.queue.front() {
-            if !chunk.is_empty() && chunk.len() + frame.len() > CHUNK {
-                break;
-            }
-            if frame.stamped > 0 {
-                let micros = now.saturating_sub(frame.stamped.saturating_mul(1_000)).max(0);
-                self.0.limits.latency.observe(Duration::from_micros(micros.unsigned_abs()).as_secs_f64());
-            }
-            chunk.extend_from_slice(&frame.head);
-            chunk.extend_from_slice(&frame.tail);
-            state.queue.pop_front();
-        }
-        state.bytes = state.bytes.saturating_sub(chunk.len());
-        state.allowance = state.allowance.saturating_sub(chunk.len());
-        if state.queue.is_empty() {
-            // An idle stream keeps no buffer.
-            state.queue = VecDeque::new();
-        }
-        self.0.limits.queued.sub(i64::try_from(chunk.len()).unwrap_or(0));
-        Poll::Ready(Some(chunk.freeze()))
+    /// From here on events go to this socket.
+    pub(super) fn attach(&self, socket: Arc<TcpStream>, chunked: bool) {
+        self.state().wire = Some(Wire { socket, chunked, rest: Bytes::new(), since: Instant::now() });
     }
 
     /// Forgets what is queued: the connection is gone.
@@ -193,6 +196,120 @@ impl Outbox {
         let mut state = self.state();
         self.0.limits.queued.sub(i64::try_from(state.bytes).unwrap_or(0));
         *state = State { ended: true, ..State::default() };
+    }
+
+    /// Writes until nothing waits or the kernel takes no more. Without a socket nothing is written, and nothing is missed: the
+    /// connection writes what waits as soon as it has its socket.
+    pub(super) fn write(&self, state: &mut State) -> io::Result<Written> {
+        let State { queue, bytes, allowance, wire: Some(wire), .. } = state else { return Ok(Written::All) };
+        loop {
+            if !wire.take_rest()? {
+                return Ok(Written::Some);
+            }
+            let (mut frames, mut len) = (0, 0);
+            for (_, frame) in queue.iter() {
+                if frames == FRAMES || frames > 0 && len + frame.len() > CHUNK {
+                    break;
+                }
+                frames += 1;
+                len += frame.len();
+            }
+            if frames == 0 {
+                // An idle stream keeps no buffer.
+                *queue = VecDeque::new();
+                return Ok(Written::All);
+            }
+            if !wire.send(queue.iter().take(frames).map(|(_, frame)| frame), len)? {
+                return Ok(Written::Some);
+            }
+            let now = Timestamp::now().as_micros();
+            for (_, frame) in queue.drain(..frames).filter(|(_, frame)| frame.stamped > 0) {
+                let micros = now.saturating_sub(frame.stamped.saturating_mul(1_000)).max(0);
+                self.0.limits.latency.observe(Duration::from_micros(micros.unsigned_abs()).as_secs_f64());
+            }
+            *bytes = bytes.saturating_sub(len);
+            *allowance = allowance.saturating_sub(len);
+            self.0.limits.queued.sub(i64::try_from(len).unwrap_or(0));
+        }
+    }
+}
+
+impl State {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Since when the oldest byte waits.
+    fn oldest(&self) -> Option<Instant> {
+        match &self.wire {
+            Some(wire) if !wire.rest.is_empty() => Some(wire.since),
+            _ => self.queue.front().map(|(since, _)| *since),
+        }
+    }
+}
+
+impl Wire {
+    /// Writes the rest of the last write; whether nothing is left of it.
+    fn take_rest(&mut self) -> io::Result<bool> {
+        while !self.rest.is_empty() {
+            match self.socket.try_write(&self.rest) {
+                Ok(written) => self.rest.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes events of this length together, without copying them; whether the kernel took any of it. What it did not take
+    /// is kept: a chunk is never broken off.
+    fn send<'a>(&mut self, frames: impl Iterator<Item = &'a Frame>, len: usize) -> io::Result<bool> {
+        let mut size = [0_u8; 18];
+        let (start, end): (&[u8], &[u8]) =
+            if self.chunked { (chunk_size(&mut size, len), b"\r\n") } else { (b"", b"") };
+        let mut slices = [IoSlice::new(&[]); 2 * FRAMES + 2];
+        slices[0] = IoSlice::new(start);
+        let mut count = 1;
+        for frame in frames {
+            slices[count] = IoSlice::new(&frame.head);
+            slices[count + 1] = IoSlice::new(&frame.tail);
+            count += 2;
+        }
+        slices[count] = IoSlice::new(end);
+        let slices = &slices[..=count];
+        let mut written = match self.socket.try_write_vectored(slices) {
+            Ok(written) => written,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if written < start.len() + len + end.len() {
+            let mut rest = BytesMut::with_capacity(start.len() + len + end.len() - written);
+            for slice in slices {
+                let skipped = written.min(slice.len());
+                rest.extend_from_slice(&slice[skipped..]);
+                written -= skipped;
+            }
+            self.rest = rest.freeze();
+            self.since = Instant::now();
+        }
+        Ok(true)
+    }
+}
+
+/// The line before a chunk: its length in hexadecimal (RFC 9112 section 7.1).
+fn chunk_size(buffer: &mut [u8; 18], len: usize) -> &[u8] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    buffer[16..].copy_from_slice(b"\r\n");
+    let (mut start, mut left) = (16, len);
+    loop {
+        start -= 1;
+        buffer[start] = DIGITS[left % 16];
+        left /= 16;
+        if left == 0 {
+            return &buffer[start..];
+        }
     }
 }
 
@@ -214,14 +331,21 @@ pub(crate) mod tests {
 
     /// Everything that waits, as text; and whether the stream has ended.
     pub(crate) fn drain(outbox: &Outbox) -> (String, bool) {
+        let mut state = outbox.state();
         let mut text = String::new();
-        let mut context = Context::from_waker(Waker::noop());
-        loop {
-            match outbox.poll(&mut context) {
-                Poll::Ready(Some(bytes)) => text.push_str(std::str::from_utf8(&bytes).unwrap()),
-                Poll::Ready(None) => return (text, true),
-                Poll::Pending => return (text, false),
-            }
+        for (_, frame) in std::mem::take(&mut state.queue) {
+            text.push_str(std::str::from_utf8(&frame.head).unwrap());
+            text.push_str(std::str::from_utf8(&frame.tail).unwrap());
+            outbox.0.limits.queued.sub(frame.len() as i64);
+        }
+        (state.bytes, state.allowance) = (0, 0);
+        (text, state.ended)
+    }
+
+    #[test]
+    fn a_chunk_says_its_length_in_hexadecimal() {
+        for len in [1, 9, 10, 15, 16, 255, 256, 16_384, usize::MAX] {
+            assert_eq!(chunk_size(&mut [0; 18], len), format!("{len:x}\r\n").as_bytes());
         }
     }
 
@@ -232,8 +356,8 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn a_full_queue_refuses_and_a_cut_one_says_why_and_nothing_else() {
         let outbox = Outbox::new(limits(40), CancellationToken::new());
-        outbox.push(frame("1")).unwrap();
-        outbox.push(frame("2")).unwrap();
+        assert_eq!(outbox.push(frame("1")), Ok(true), "the first that waits");
+        assert_eq!(outbox.push(frame("2")), Ok(false));
         assert_eq!(outbox.push(frame("3")), Err(Slow::Bytes));
         outbox.cut(frame("slow"), Duration::ZERO);
         assert_eq!(drain(&outbox), ("event: m\ndata: slow\n\n".to_owned(), true));

@@ -39,7 +39,12 @@ impl Shard {
     pub(super) fn push_frame(&mut self, id: ConnId, frame: Frame, event: &'static str) {
         let Some(conn) = self.conns.get(&id) else { return };
         match conn.outbox.push(frame) {
-            Ok(()) => self.count(event, 1),
+            Ok(first) => {
+                if first {
+                    self.unflushed.push(conn.outbox.clone());
+                }
+                self.count(event, 1);
+            }
             Err(slow) => self.slow(id, slow),
         }
     }
@@ -66,7 +71,12 @@ impl Shard {
             }
             let frame = Frame { head: record.head.clone(), tail: shared.clone(), stamped: record.stamped };
             match conn.outbox.push(frame) {
-                Ok(()) => sent += 1,
+                Ok(first) => {
+                    if first {
+                        self.unflushed.push(conn.outbox.clone());
+                    }
+                    sent += 1;
+                }
                 Err(reason) => slow.push((*id, reason)),
             }
         }

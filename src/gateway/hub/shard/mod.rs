@@ -37,7 +37,10 @@ use super::{
     wheel::Wheel,
 };
 use crate::{
-    gateway::{metrics::Metrics, sse::Epoch},
+    gateway::{
+        metrics::Metrics,
+        sse::{Epoch, Outbox},
+    },
     ids::{RoomId, SessionKey, UserId},
 };
 
@@ -77,6 +80,8 @@ pub(crate) struct Shard {
     lookups: Vec<Lookup>,
     /// The counters of events by name, each looked up once: the look-up takes a lock that all shards share.
     sent: HashMap<&'static str, IntCounter>,
+    /// Outboxes in which something waits since they were flushed last.
+    unflushed: Vec<Outbox>,
     /// When all streams must have left, once draining has begun.
     drain: Option<Instant>,
 }
@@ -95,6 +100,7 @@ impl Shard {
             ticket: 0,
             lookups: Vec::new(),
             sent: HashMap::new(),
+            unflushed: Vec::new(),
             drain: None,
             settings,
             metrics,
@@ -104,6 +110,11 @@ impl Shard {
     /// What it wants to know since it was last asked.
     pub(crate) fn take_lookups(&mut self) -> Vec<Lookup> {
         std::mem::take(&mut self.lookups)
+    }
+
+    /// The outboxes that are to be flushed now.
+    pub(crate) fn take_unflushed(&mut self) -> Vec<Outbox> {
+        std::mem::take(&mut self.unflushed)
     }
 
     /// How many streams it owns.

@@ -61,6 +61,7 @@ impl Shard {
             leave: now + jitter(self.settings.life, 0.2),
         };
         // The first bytes of a stream always fit.
+        // Its connection has no socket for it yet, and writes what waits when it has.
         let _ = conn.outbox.push(Frame { head: sse::retry(retry), tail: bytes::Bytes::new(), stamped: 0 });
         self.conns.insert(id, conn);
         self.sessions.entry(key).or_default().push(id);
