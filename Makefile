@@ -2,7 +2,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/parley/target
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test image release pictures helm4 web fmt bench-controller bench-gateway life
+.PHONY: help up down test image release pictures helm4 web fmt bench-controller bench-gateway life chaos
 
 help: ## what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1	/p' Makefile
@@ -33,6 +33,9 @@ helm4: ## the charts with Helm 4, which takes minutes to build
 
 web: ## the web client, which the gateway embeds
 	@bash -euo pipefail -c '. hack/lib/base.sh && . hack/lib/web.sh && web_dist'
+
+chaos: ## the whole platform under a thousand faults: about 90 minutes; FAULTS and SEED
+	@hack/chaos.sh
 
 bench-controller: ## what the controller costs: 10,000 topics, a real broker, a real API server
 	@hack/bench/controller.sh

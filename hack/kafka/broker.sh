@@ -9,6 +9,9 @@
 # KAFKA_HEAP (default 512m, three nodes 384m) sizes each JVM. KAFKA_PROPERTIES holds further properties, a line each.
 # KAFKA_SECURED=1 adds, on one node, a listener at PORT+1 that demands TLS and SCRAM and obeys ACLs; DIR/tls/ca.crt
 # signed its certificate. On the plain one everybody is a super user: users and ACLs are made there.
+# KAFKA_VIA="PORT…" adds a listener for each of these: node i listens at PORT-of-the-clients+10n+i (n counts from 1) and tells
+# whoever comes there to go on at PORT+i, where somebody passes it on.
+# DISK_MIB=N gives each node's data a disk of its own of that size, in memory.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
 . "$LIB/process.sh"
@@ -39,6 +42,21 @@ secured_properties() {
 		ssl.keystore.location=$RUN/tls/server.pem
 		authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 		super.users=User:ANONYMOUS
+	P
+}
+
+via_properties() { # via_properties NODE
+	local n=0 first listeners='' advertised='' map=''
+	for first in $KAFKA_VIA; do
+		n=$((n + 1))
+		listeners+=",VIA$n://$address:$((port + 10 * n + $1))"
+		advertised+=",VIA$n://$address:$((first + $1))"
+		map+=",VIA$n:PLAINTEXT"
+	done
+	cat <<-P
+		listeners=CLIENTS://$address:$((port + $1)),CONTROLLER://$address:$((port + 100 + $1))$listeners
+		advertised.listeners=CLIENTS://$address:$((port + $1))$advertised
+		listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT$map
 	P
 }
 
@@ -77,11 +95,13 @@ start_node() { # start_node NODE
 		properties "$1"
 		# The last word on a key is the one that holds.
 		[ "${KAFKA_SECURED:-0}" = 0 ] || secured_properties
+		[ -z "${KAFKA_VIA:-}" ] || via_properties "$1"
 		printf '%s\n' "${KAFKA_PROPERTIES:-}"
 	} | put "$RUN/node-$1.properties"
 	# format writes this file last: a killed format is done again.
 	if [ ! -f "$RUN/data-$1/meta.properties" ]; then
-		rm -rf "$RUN/data-$1"
+		own_disk "$RUN/data-$1"
+		find "$RUN/data-$1" -mindepth 1 -delete
 		kafka kafka.tools.StorageTool format -t "$(cat "$RUN/cluster-id")" -c "$RUN/node-$1.properties" >>"$RUN/log/format.log" 2>&1 ||
 			die "could not format node $1: see $RUN/log/format.log"
 	fi
@@ -100,8 +120,8 @@ start_all() {
 	for ((i = 0; i < nodes; i++)); do
 		wait_for 90 "kafka-$i" "Kafka at $address:$((port + i))" bash -c "exec 3<>/dev/tcp/$address/$((port + i))"
 	done
-	# Listening comes before serving: ask for the metadata.
-	wait_for 60 kafka-0 "Kafka to answer" kafka org.apache.kafka.tools.TopicCommand --bootstrap-server "$address:$port" --list
+	# Listening comes before serving: ask for the metadata. KAFKA_ASK=0: whoever starts it asks by itself.
+	[ "${KAFKA_ASK:-1}" = 0 ] || wait_for 60 kafka-0 "Kafka to answer" kafka org.apache.kafka.tools.TopicCommand --bootstrap-server "$address:$port" --list
 }
 
 case ${1:-} in
@@ -115,6 +135,7 @@ stop)
 	for pid in "$RUN"/pids/*; do
 		[ ! -e "$pid" ] || stop "${pid##*/}" "${3:-TERM}"
 	done
+	for disk in "$RUN"/data-*; do no_disk "$disk"; done
 	;;
 *) die "usage: broker.sh start DIR ADDRESS PORT [NODES] | stop DIR [SIGNAL]" ;;
 esac

@@ -68,3 +68,11 @@ wait_for() {
 	done
 }
 last_lines() { tail -n 20 "$RUN/log/$1.log" >&2 || true; }
+
+# own_disk DIR: DIR is there; with DISK_MIB=N on a disk of its own, in memory, of that size.
+own_disk() {
+	mkdir -p "$1"
+	[ -z "${DISK_MIB:-}" ] || mountpoint -q "$1" || mount -t tmpfs -o "size=${DISK_MIB}m,mode=700" parley-disk "$1"
+}
+# What still uses it keeps it until it ends, and nobody else finds it any more.
+no_disk() { ! mountpoint -q "$1" || umount -l "$1"; }

@@ -4,6 +4,7 @@
 #   server.sh start DIR ADDRESS PORT    initialises, starts, makes the roles and the database `parley`
 #   server.sh stop DIR [SIGNAL]
 #
+# DISK_MIB=N gives the data a disk of its own of that size, in memory.
 # Passwords (mode 0600): DIR/{postgres,owner,worker,gateway}.password. Needs root,
 # which PostgreSQL refuses to run as: everything goes through the user `postgres`.
 set -euo pipefail
@@ -17,7 +18,8 @@ sql() { PGOPTIONS=--client-min-messages=warning PGPASSWORD=$(cat "$RUN/postgres.
 
 initialise() {
 	[ ! -f "$RUN/data/initialised" ] || return 0
-	rm -rf "$RUN/data"
+	own_disk "$RUN/data"
+	find "$RUN/data" -mindepth 1 -delete
 	install -d -o postgres -g postgres -m 700 "$RUN/data"
 	# initdb reads the password as `postgres`, who may not read ours.
 	install -o postgres -g postgres -m 600 "$RUN/postgres.password" "$RUN/data.password"
@@ -65,6 +67,9 @@ start)
 	start_server
 	;;
 # INT ("fast") ends sessions and loses nothing; QUIT is for data that is thrown away.
-stop) stop postgres "${3:-INT}" ;;
+stop)
+	stop postgres "${3:-INT}"
+	no_disk "$RUN/data"
+	;;
 *) die "usage: server.sh start DIR ADDRESS PORT | stop DIR [SIGNAL]" ;;
 esac

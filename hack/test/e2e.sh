@@ -2,8 +2,7 @@
 # The end-to-end tests on a stack of their own (run through namespace.sh).
 #
 #   e2e.sh             all: first what leaves the system as it was, then the bundle's, which replace it
-#   e2e.sh FILTER...   those that cargo's filter chooses, one after another; bundle::life, which uninstalls, reinstalls,
-#                      upgrades and rolls back and ends with the namespace's deletion, runs only so
+#   e2e.sh FILTER...   those that cargo's filter chooses, one after another
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 "$here/stack.sh" up
@@ -19,4 +18,6 @@ else
 	# What was scraped so far, as pictures for docs/dashboards.md.
 	[ -z "${PICTURES:-}" ] || node "$here/../dashboards/pictures.mjs" http://127.0.0.1:9095 "$PICTURES"
 	run bundle::watched
+	# Uninstalls, reinstalls, upgrades, rolls back, and ends with the deletion of the namespace.
+	run bundle::life
 fi

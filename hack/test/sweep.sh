@@ -9,5 +9,6 @@ for RUN in "$STATES"/it/*; do
 	for pid in "$RUN"/pids/*; do
 		[ ! -e "$pid" ] || stop "${pid##*/}" KILL
 	done
+	for disk in "$RUN"/data*; do no_disk "$disk"; done
 	rm -rf "$RUN"
 done

@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod attack;
+mod chaos;
 mod charts;
 mod controller;
 mod edges;

@@ -1,0 +1,298 @@
+//! The whole platform, every party behind relays: three brokers, PostgreSQL, an API server, two controllers, workers as the
+//! controller asks for, three gateways.
+
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
+
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use parley::{kafka::admin::Admin, wire::Kind};
+use serde_json::{Value, json};
+
+use super::{
+    network::Relay,
+    schedule::{Link, Service},
+    services::{Recipe, Services},
+};
+use crate::{
+    controller::{client, set_resource},
+    fixtures::{ApiServer, Kafka, Postgres, free_ports, keys_dir, root},
+};
+
+pub(super) const ACCOUNT: &str = "parley-worker-account";
+pub(super) const CHAT: &str = "parley-worker-chat";
+/// A disk that the load of a run does not fill by itself.
+const DISK_MIB: u32 = 600;
+
+pub(super) struct Stage {
+    pub(super) kafka: Kafka,
+    pub(super) admin: Admin,
+    pub(super) postgres: &'static Postgres,
+    pub(super) api: ApiServer,
+    pub(super) services: Services,
+    /// What browsers connect to.
+    pub(super) gateways: Vec<SocketAddr>,
+    pub(super) relays: HashMap<Link, Vec<Relay>>,
+    namespace: String,
+    kubernetes: kube::Client,
+    /// The set as its author last wrote it.
+    set: tokio::sync::Mutex<Value>,
+    kubelet: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.kubelet.abort();
+        self.services.end();
+    }
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+impl Stage {
+    pub(super) async fn set() -> Self {
+        // Relays to the brokers: for workers, gateways and controllers, three ports each.
+        let to_kafka: Vec<u16> = (0..3).map(|_| free_ports(3)).collect();
+        let ports = to_kafka.clone();
+        let starting = tokio::task::spawn_blocking(move || {
+            // Leaked: its guard ends it with the program.
+            let postgres: &'static Postgres = Box::leak(Box::new(Postgres::own_on_a_disk(DISK_MIB)));
+            postgres.migrate("parley");
+            (Kafka::own_behind(&ports, DISK_MIB), postgres, ApiServer::own())
+        });
+        let (kafka, postgres, api) = starting.await.expect("the servers start");
+
+        let mut relays: HashMap<Link, Vec<Relay>> = HashMap::new();
+        for (n, link) in (0..).zip([Link::WorkersKafka, Link::GatewaysKafka, Link::ControllersKafka]) {
+            for node in 0..3 {
+                let from = local(to_kafka[usize::from(n)] + node);
+                let relay = Relay::start(from, local(kafka.behind(n, node))).await;
+                relays.entry(link).or_default().push(relay);
+            }
+        }
+        let mut behind = HashMap::new();
+        for (link, to) in [
+            (Link::WorkersPostgres, postgres.port()),
+            (Link::GatewaysPostgres, postgres.port()),
+            (Link::ControllersApi, api.port()),
+        ] {
+            let port = free_ports(1);
+            behind.insert(link, port);
+            relays.insert(link, vec![Relay::start(local(port), local(to)).await]);
+        }
+        let mut gateways = Vec::new();
+        let mut listening = Vec::new();
+        for _ in 0..3 {
+            let (outside, inside) = (free_ports(1), free_ports(1));
+            relays.entry(Link::Browsers).or_default().push(Relay::start(local(outside), local(inside)).await);
+            gateways.push(local(outside));
+            listening.push(inside);
+        }
+
+        let namespace = api.namespace();
+        let kubernetes = client(&api).await;
+        let bootstrap = |n: usize| {
+            let of_node = |node| local(to_kafka[n] + node).to_string();
+            (0..3).map(of_node).collect::<Vec<_>>().join(",")
+        };
+        let services = Services::default();
+        let stage_env = Environment {
+            worker_url: url_at(postgres, "worker", behind[&Link::WorkersPostgres]),
+            gateway_url: url_at(postgres, "gateway", behind[&Link::GatewaysPostgres]),
+            bootstrap: [bootstrap(0), bootstrap(1), bootstrap(2)],
+        };
+        for n in 0..2 {
+            services.add(stage_env.controller(n, &api, behind[&Link::ControllersApi], &namespace));
+        }
+        for (n, inside) in listening.into_iter().enumerate() {
+            services.add(stage_env.gateway(n, inside));
+        }
+        let deployments: Api<DynamicObject> = Api::namespaced_with(
+            kubernetes.clone(),
+            &namespace,
+            &ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "Deployment")),
+        );
+        for pool in [ACCOUNT, CHAT] {
+            let labels = json!({"app": pool});
+            let deployment = json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": pool},
+                "spec": {"replicas": 0, "selector": {"matchLabels": labels},
+                    "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "none"}]}}},
+            });
+            let deployment = serde_json::from_value(deployment).expect("a Deployment");
+            deployments.create(&kube::api::PostParams::default(), &deployment).await.expect("created");
+        }
+        let mut pools: Vec<(String, Box<dyn Fn(usize) -> Recipe + Send + Sync>)> = Vec::new();
+        for pool in [ACCOUNT, CHAT] {
+            let env = stage_env.clone();
+            pools.push((pool.to_owned(), Box::new(move |n| env.worker(pool, n))));
+        }
+        let kubelet = tokio::spawn(services.clone().run(deployments, pools));
+        let sample = root().join("docs/samples/chat-three-brokers.yaml");
+        let sample: Value =
+            serde_yaml::from_str(&std::fs::read_to_string(sample).expect("the sample")).expect("YAML");
+        let set = tokio::sync::Mutex::new(sample);
+        let admin = crate::controller::admin(&kafka.bootstrap());
+        let stage = Self {
+            kafka,
+            admin,
+            postgres,
+            api,
+            services,
+            gateways,
+            relays,
+            namespace,
+            kubernetes,
+            set,
+            kubelet,
+        };
+        stage.declare().await;
+        stage
+    }
+
+    /// The shipped sample for three brokers, with pools that are at once as small as they may be.
+    async fn declare(&self) {
+        let small = |spec: &mut Value| {
+            for worker in spec["workers"].as_array_mut().expect("workers") {
+                worker["scaling"]["scaleDownStabilizationSeconds"] = json!(0);
+            }
+        };
+        assert!(self.edit(small).await, "the sample is accepted");
+        crate::fixtures::eventually("the sample to be ready", || async {
+            let set = self.sets().get("chat").await.ok()?;
+            let conditions = set.data["status"]["conditions"].as_array()?;
+            conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True").then_some(())
+        })
+        .await;
+        for service in [Service::Worker, Service::Gateway, Service::Controller] {
+            for name in self.services.names(service) {
+                crate::fixtures::eventually(&format!("{name} to be ready"), || async {
+                    self.services.ready(&name).await.then_some(())
+                })
+                .await;
+            }
+        }
+    }
+
+    pub(super) fn sets(&self) -> Api<DynamicObject> {
+        Api::namespaced_with(self.kubernetes.clone(), &self.namespace, &set_resource())
+    }
+
+    /// Changes the set as its author would; whether the API server took it.
+    pub(super) async fn edit(&self, change: impl FnOnce(&mut Value)) -> bool {
+        let mut set = self.set.lock().await;
+        let mut new = set.clone();
+        change(&mut new["spec"]);
+        let (sets, params) = (self.sets(), PatchParams::apply("user").force());
+        let patch = Patch::Apply(&new);
+        let applying = sets.patch("chat", &params, &patch);
+        let taken =
+            tokio::time::timeout(Duration::from_secs(10), applying).await.is_ok_and(|told| told.is_ok());
+        if taken {
+            *set = new;
+        }
+        taken
+    }
+}
+
+fn url_at(postgres: &Postgres, who: &str, port: u16) -> String {
+    postgres.url(who, "parley").replace(&format!(":{}/", postgres.port()), &format!(":{port}/"))
+}
+
+#[derive(Clone)]
+struct Environment {
+    worker_url: String,
+    gateway_url: String,
+    /// As workers, gateways and controllers see Kafka.
+    bootstrap: [String; 3],
+}
+
+fn key(file: &str) -> String {
+    keys_dir().join(file).display().to_string()
+}
+
+fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+impl Environment {
+    fn worker(&self, pool: &str, n: usize) -> Recipe {
+        let kinds: Vec<&str> = Kind::ALL
+            .iter()
+            .map(|kind| kind.as_str())
+            .filter(|kind| (*kind == "AddChat") == (pool == CHAT))
+            .collect();
+        let flags = [
+            "run",
+            "--drain-seconds",
+            "1",
+            "--session-timeout-seconds",
+            "3",
+            "--termination-grace-seconds",
+            "5",
+        ];
+        Recipe {
+            service: Service::Worker,
+            name: format!("{pool}-{n}"),
+            args: flags.map(str::to_owned).into(),
+            env: owned(&[
+                ("PARLEY_KAFKA_BOOTSTRAP_SERVERS", &self.bootstrap[0]),
+                ("PARLEY_DATABASE_URL", &self.worker_url),
+                ("PARLEY_REQUEST_KEYS_FILE", &key("request-keys.json")),
+                ("PARLEY_REPLY_KEYS_FILE", &key("reply-keys.json")),
+                ("PARLEY_SEAL_PRIVATE_KEYS_FILE", &key("seal-private.json")),
+                ("PARLEY_KINDS", &kinds.join(",")),
+                ("PARLEY_CONSUMER_GROUP", if pool == CHAT { "parley-chat" } else { "parley-account" }),
+            ]),
+        }
+    }
+
+    fn gateway(&self, n: usize, port: u16) -> Recipe {
+        Recipe {
+            service: Service::Gateway,
+            name: format!("gateway-{n}"),
+            args: vec!["run".to_owned()],
+            env: owned(&[
+                ("PARLEY_KAFKA_BOOTSTRAP_SERVERS", &self.bootstrap[1]),
+                ("PARLEY_DATABASE_URL", &self.gateway_url),
+                ("PARLEY_REQUEST_KEYS_FILE", &key("request-keys.json")),
+                ("PARLEY_REPLY_KEYS_FILE", &key("reply-keys.json")),
+                ("PARLEY_SEAL_PUBLIC_KEYS_FILE", &key("seal-public.json")),
+                ("PARLEY_LISTEN_ADDR", &local(port).to_string()),
+                ("PARLEY_HEARTBEAT_SECONDS", "2"),
+                ("PARLEY_DRAIN_SECONDS", "2"),
+            ]),
+        }
+    }
+
+    fn controller(&self, n: usize, api: &ApiServer, relay: u16, namespace: &str) -> Recipe {
+        // The administrator's, by way of the relay.
+        let text = std::fs::read_to_string(api.kubeconfig()).expect("a kubeconfig");
+        let file = api.kubeconfig().with_file_name("kubeconfig-relay");
+        let there = text.replace(&format!(":{}\"", api.port()), &format!(":{relay}\""));
+        assert_ne!(text, there, "the address is in it");
+        std::fs::write(&file, there).expect("a file can be written");
+        let flags = [
+            ["--kafka-bootstrap-servers", &self.bootstrap[2]],
+            ["--watch-namespaces", namespace],
+            ["--own-connection-namespaces", namespace],
+            ["--lease-namespace", namespace],
+            ["--poll-seconds", "1"],
+        ];
+        let mut args = vec!["run".to_owned()];
+        args.extend(flags.iter().flatten().map(|text| (*text).to_owned()));
+        Recipe {
+            service: Service::Controller,
+            name: format!("controller-{n}"),
+            args,
+            env: vec![
+                ("KUBECONFIG".to_owned(), file.display().to_string()),
+                ("HOSTNAME".to_owned(), format!("controller-{n}")),
+            ],
+        }
+    }
+}
