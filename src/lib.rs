@@ -16,7 +16,7 @@
 //! | [`api`] | the `ChatTopicSet` resource | nothing |
 //! | [`kafka`] | admin, consumers, producer: the only place that names librdkafka | `ids`, `wire` |
 //! | [`store`] | PostgreSQL, a file per subject: the only place that names sqlx | `ids`, `wire` |
-//! | [`process`] | flags, log, metrics registry, admin server, shutdown | nothing |
+//! | [`process`] | flags, log, metrics registry, traces, admin server, shutdown: the only place that names OpenTelemetry | nothing |
 //! | [`controller`] | observe → plan → apply → status | `api`, `kafka`, `process` |
 //! | [`worker`] | poll → decode → handle in one transaction → reply → commit | `kafka`, `store`, `wire`, `process` |
 //! | [`gateway`] | HTTP in, SSE out | `kafka`, `store`, `wire`, `process` |

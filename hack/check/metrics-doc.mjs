@@ -44,6 +44,7 @@ first event: write \`… or vector(0)\` where nothing yet must read as zero. Dur
 ${table([
   { name: "parley_build_info", type: "gauge", labels: "`version` `commit`", help: "Always 1." },
   { name: "parley_ready", type: "gauge", labels: "`dependency`", help: "What `/readyz` says of each dependency: 1 ready, 0 not." },
+  ...declared(read("src/process/trace/otlp/account.rs")),
   { name: "process_*", type: "", labels: "", help: "CPU, memory, file descriptors, threads and start time, as Prometheus' client libraries name them." },
 ])}
 

@@ -78,8 +78,9 @@ join "lints"
 lane "test binaries" cargo test --locked --no-run --all-targets --test e2e
 join "test binaries" "cluster binaries" "Kafka's jars"
 lane "dependencies" dependencies
+lane "lints without features" cargo clippy --locked --no-default-features --all-targets -- -D warnings
 lane "Parley's binaries and image" unlocked "$HACK/image/build.sh"
-join "dependencies" "Parley's binaries and image"
+join "dependencies" "lints without features" "Parley's binaries and image"
 [ ! -x hack/check/charts.sh ] || step "charts" hack/check/charts.sh >/dev/null
 step "image check" hack/check/image.sh >/dev/null
 

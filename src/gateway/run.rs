@@ -75,13 +75,15 @@ pub(super) async fn run(args: RunArgs, process: Process) -> Result<(), Exit> {
         replay,
         metrics.clone(),
     );
-    let hub = Hub::start(shards(&args.limits), &shard_settings(&args.limits), &metrics, &scout);
+    let tracer = process.tracer.clone();
+    let hub = Hub::start(shards(&args.limits), &shard_settings(&args.limits), &metrics, &scout, &tracer);
     let dispatcher = Dispatcher::new(
         hub.clone(),
         pending.clone(),
         sessions.clone(),
         Arc::clone(&reply_keys),
         metrics.clone(),
+        tracer.clone(),
     );
     let reader = Reader::start(&kafka, sources(), REFRESH, dispatcher).map_err(Exit::failure)?;
     let produce = ProducerSettings { message_timeout: PRODUCE_TIMEOUT, linger: Duration::from_millis(1) };
@@ -113,6 +115,7 @@ pub(super) async fn run(args: RunArgs, process: Process) -> Result<(), Exit> {
         limits: Limits::new(&args.limits, &metrics),
         metrics: metrics.clone(),
         shutdown: process.shutdown.clone(),
+        tracer,
         stands,
         drain: args.drain(),
     });

@@ -1,4 +1,4 @@
-//! What every binary shares: flags with environment, log, metrics registry, admin server, shutdown, exit codes
+//! What every binary shares: flags with environment, log, metrics registry, traces, admin server, shutdown, exit codes
 //! (protocol.md section 4). Knows none of the services.
 //!
 //! A binary's `main` is one call of [`main`]; a service is an `async fn run(args, process)` that returns when
@@ -12,6 +12,7 @@ mod log;
 pub mod metrics;
 mod secret;
 mod shutdown;
+pub mod trace;
 
 use std::process::ExitCode;
 
@@ -41,13 +42,16 @@ pub struct Process {
     pub registry: Registry,
     /// When to stop.
     pub shutdown: Shutdown,
+    /// What makes the service's spans; off unless the environment names a collector.
+    pub tracer: trace::Tracer,
 }
 
 impl Process {
     /// A process without signals, log and admin server: for tests that run a service inside their own program.
     pub fn bare() -> Self {
         let registry = Registry::new();
-        Self { health: Health::new(&registry), registry, shutdown: Shutdown::new() }
+        let (health, shutdown) = (Health::new(&registry), Shutdown::new());
+        Self { health, registry, shutdown, tracer: trace::Tracer::default() }
     }
 }
 
@@ -81,16 +85,19 @@ pub fn main<C: Command>() -> ExitCode {
 }
 
 async fn serve<C: Command>(command: C, settings: &str) -> Result<(), Exit> {
-    let process = Process::bare();
+    let mut process = Process::bare();
     let Some(args) = command.process().cloned() else {
         process.shutdown.on_signals()?;
         return command.run(process).await;
     };
     metrics::register_process(&process.registry)?;
+    let traces = trace::Traces::start(C::command().get_name(), &process.registry)?;
+    process.tracer = traces.tracer();
     process.shutdown.on_signals()?;
     let admin = admin::serve(args.admin_addr, &process).await?;
     tracing::info!(version = VERSION, commit = COMMIT, settings, admin = %args.admin_addr, "starting");
     let result = command.run(process).await;
+    traces.end().await;
     admin.abort();
     if result.is_ok() {
         tracing::info!("stopped");

@@ -6,7 +6,7 @@ use super::{
     job::{Answer, Job},
     parts::Parts,
 };
-use crate::{store::StoreError, wire::Kind};
+use crate::{process::trace::Span, store::StoreError, wire::Kind};
 
 /// Why an attempt at a batch came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -17,13 +17,18 @@ pub(super) enum Failed {
 }
 
 /// Runs a batch once: passwords first, which have no effect, then one transaction with everything that has.
-pub(super) async fn attempt(parts: &Parts, kind: Kind, jobs: &[Job]) -> Result<Vec<Answer>, Failed> {
+pub(super) async fn attempt(
+    parts: &Parts,
+    span: &Span,
+    kind: Kind,
+    jobs: &[Job],
+) -> Result<Vec<Answer>, Failed> {
     let hashing = Instant::now();
     let now = || parts.clock.now();
     let passwords: Passwords =
         handlers::prepare(kind, &parts.database, &parts.hashing, &parts.keys.seals, now, jobs).await?;
     if !passwords.is_empty() {
-        parts.stage("hash", hashing);
+        parts.stage(span, "hash", hashing);
     }
     fault::point("hash");
     let start = Instant::now();
@@ -33,7 +38,7 @@ pub(super) async fn attempt(parts: &Parts, kind: Kind, jobs: &[Job]) -> Result<V
         Context { now: parts.clock.now(), sign_ups: parts.settings.sign_ups, passwords: &passwords };
     let answers = handlers::run(kind, &mut tx, &context, jobs).await?;
     tx.commit().await.map_err(StoreError::from)?;
-    parts.stage("transaction", start);
+    parts.stage(span, "transaction", start);
     fault::point("committed");
     Ok(answers)
 }

@@ -13,6 +13,7 @@ mod pipeline;
 mod run;
 mod settings;
 mod stored;
+mod traced;
 
 pub use metrics::WorkerMetrics;
 pub use run::run;

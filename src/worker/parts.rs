@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{
     kafka::Producer,
-    process::{Dependency, Exit},
+    process::{
+        Dependency, Exit,
+        trace::{Span, Tracer},
+    },
     store::{Clock, Database},
     wire::{Keyring, OpeningKeys},
 };
@@ -31,13 +34,15 @@ pub(super) struct Parts {
     pub(super) metrics: WorkerMetrics,
     pub(super) holds: Holds,
     pub(super) strangers: Strangers,
+    pub(super) tracer: Tracer,
 }
 
 impl Parts {
     /// A stage of a batch that began at `start` is over.
-    pub(super) fn stage(&self, stage: &str, start: Instant) {
+    pub(super) fn stage(&self, batch: &Span, stage: &'static str, start: Instant) {
         let seconds = start.elapsed().as_secs_f64();
         self.metrics.batch_duration_seconds.with_label_values(&[stage]).observe(seconds);
+        batch.stage(stage, start);
     }
 }
 

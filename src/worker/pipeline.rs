@@ -15,9 +15,11 @@ use super::{
     job::{Answer, Job},
     parts::{Hold, Parts},
     settings::needs_passwords,
+    traced,
 };
 use crate::{
     kafka::{Partition, ProduceError},
+    process::trace::Span,
     store::StoreError,
     wire::{ErrorCode, Failure, Kind, Outgoing},
 };
@@ -55,12 +57,13 @@ pub(super) async fn serve(mut partition: Partition, parts: Arc<Parts>) -> Result
         let offset = last.offset();
         let decoding = Instant::now();
         let mut batch = Batch::open(kind, &parts.keys.requests, &held);
-        parts.stage("decode", decoding);
+        let mut span = traced::begin(&parts.tracer, &partition, &batch, decoding);
+        parts.stage(&span, "decode", decoding);
         let unverified = parts.metrics.unverified_records_total.with_label_values(&[kind.as_str()]);
         unverified.inc_by(batch.bad.len() as u64);
         batch.drop_strangers(&parts.strangers);
         fault::point("decode");
-        let run = Run { parts: &parts, kind, end: &end };
+        let run = Run { parts: &parts, kind, end: &end, span: &span };
         let done = async {
             let answers = run.answers(&batch.jobs).await?;
             let outgoing = batch.outgoing(&parts.keys.replies, &answers);
@@ -70,7 +73,10 @@ pub(super) async fn serve(mut partition: Partition, parts: Arc<Parts>) -> Result
         };
         match done.await {
             Ok(()) => {}
-            Err(Ended::Revoked) => return Ok(()),
+            Err(Ended::Revoked) => {
+                span.failed("revoked");
+                return Ok(());
+            }
             Err(Ended::Broken(why)) => return Err(why),
         }
         partition.store(offset);
@@ -82,6 +88,8 @@ struct Run<'a> {
     parts: &'a Parts,
     kind: Kind,
     end: &'a CancellationToken,
+    /// The batch's.
+    span: &'a Span,
 }
 
 impl Run<'_> {
@@ -114,7 +122,8 @@ impl Run<'_> {
         let mut hold: Option<Hold> = None;
         let mut conflicts = 0;
         loop {
-            let failed = match attempt(self.parts, self.kind, jobs).await {
+            let start = Instant::now();
+            let failed = match attempt(self.parts, self.span, self.kind, jobs).await {
                 Ok(answers) => return Ok(Ok(answers)),
                 Err(Failed::Store(StoreError::Refused(why))) => return Ok(Err(why)),
                 Err(failed) => failed,
@@ -124,6 +133,7 @@ impl Run<'_> {
                 _ => "postgresql",
             };
             self.parts.metrics.batch_retries_total.with_label_values(&[reason]).inc();
+            self.span.failed_stage("attempt", start, reason);
             if reason == "conflict" && conflicts < CONFLICTS {
                 conflicts += 1;
                 tracing::debug!(kind = %self.kind, %failed, "a batch is run again");
@@ -177,7 +187,7 @@ impl Run<'_> {
                 }
             }
         }
-        self.parts.stage("produce", start);
+        self.parts.stage(self.span, "produce", start);
         fault::point("acknowledged");
         Ok(())
     }

@@ -76,6 +76,7 @@ pub async fn run(args: RunArgs, process: Process) -> Result<(), Exit> {
         // Ready from here on, and said so: what stops a start before is the one line that it prints.
         holds: Holds::new(batches),
         strangers: Strangers::new(),
+        tracer: process.tracer.clone(),
     });
     let keeping = tokio::spawn(keep_time(Arc::clone(&parts), dependencies.clone()));
     let cleaning = tokio::spawn(clean(Arc::clone(&parts)));

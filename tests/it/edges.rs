@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// module → the modules of this crate that it may name. Nobody else may name rdkafka or sqlx.
+/// module → the modules of this crate that it may name. Nobody else may name rdkafka, sqlx or OpenTelemetry's crates.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("api", &["ids"]),
@@ -96,7 +96,12 @@ fn modules_use_only_what_they_may() {
             let code = |word: &str| {
                 text.lines().any(|line| line.split("//").next().unwrap_or_default().contains(word))
             };
-            for (library, owner) in [("rdkafka", "kafka"), ("sqlx", "store"), ("kube::", "controller")] {
+            for (library, owner) in [
+                ("rdkafka", "kafka"),
+                ("sqlx", "store"),
+                ("opentelemetry", "process"),
+                ("kube::", "controller"),
+            ] {
                 let owns = *module == owner || (library == "kube::" && *module == "api");
                 if code(library) && !owns {
                     broken.push(format!("{} names {library}", file.display()));

@@ -16,4 +16,6 @@ mod path;
 mod settings;
 mod stack;
 mod templates;
+#[cfg(feature = "otlp")]
+mod tracing;
 mod worker;

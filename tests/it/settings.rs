@@ -89,6 +89,30 @@ fn contradictory_settings() {
 }
 
 #[test]
+#[cfg(feature = "otlp")]
+fn spans_that_cannot_be_sent_as_asked() {
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
+    let with_user = format!("http://user:{SECRET}@127.0.0.1:1");
+    for program in ["worker", "gateway", "controller"] {
+        refuses(program, &[], &[("OTEL_EXPORTER_OTLP_ENDPOINT", &with_user)], "OTEL_EXPORTER_OTLP_ENDPOINT");
+        refuses(
+            program,
+            &[],
+            &[endpoint, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")],
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+        );
+    }
+    refuses(
+        "gateway",
+        &[],
+        &[("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318")],
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+    );
+    refuses("gateway", &[], &[endpoint, ("OTEL_TRACES_SAMPLER", "sometimes")], "OTEL_TRACES_SAMPLER");
+    refuses("gateway", &[], &[endpoint, ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")], "gzip");
+}
+
+#[test]
 fn unusable_secrets() {
     for program in ["worker", "gateway"] {
         refuses(program, &[], &[("PARLEY_REQUEST_KEYS_FILE", "/nowhere.json")], "/nowhere.json");

@@ -232,6 +232,47 @@ fn everything_optional_is_off_until_it_is_asked_for() {
 }
 
 #[test]
+fn spans_go_where_the_endpoint_says_and_the_network_lets_them() {
+    const PODS: [&str; 3] = ["r-parley-gateway", "r-parley-worker-account", "r-parley-worker-chat"];
+    let (off, on) = (
+        render(&["networkPolicy.enabled=true"]),
+        render(&[
+            "networkPolicy.enabled=true",
+            "tracing.endpoint=http://collector:4318",
+            "tracing.sampler=parentbased_traceidratio",
+            "tracing.samplerArg=0.25",
+        ]),
+    );
+    for pod in PODS {
+        let (without, with) = (one(&off, "Deployment", pod), one(&on, "Deployment", pod));
+        assert!(env(without, "OTEL_EXPORTER_OTLP_ENDPOINT").is_none(), "{pod}");
+        let value = |name: &str| env(with, name).unwrap_or_else(|| panic!("{pod}: {name}"))["value"].clone();
+        assert_eq!(value("OTEL_EXPORTER_OTLP_ENDPOINT"), "http://collector:4318");
+        assert_eq!(
+            (value("OTEL_TRACES_SAMPLER_ARG"), value("OTEL_SERVICE_NAME")),
+            ("0.25".into(), pod.into())
+        );
+    }
+    let ports = |documents: &[Value], component: &str| {
+        let policy = one(documents, "NetworkPolicy", &format!("r-parley-{component}"));
+        let out = policy["spec"]["egress"][1]["ports"].as_sequence().expect("ports").clone();
+        out.iter().filter_map(|port| port["port"].as_u64()).collect::<Vec<_>>()
+    };
+    for component in ["gateway", "worker"] {
+        assert!(
+            !ports(&off, component).contains(&4318) && ports(&on, component).contains(&4318),
+            "{component}"
+        );
+    }
+    // The controller makes none.
+    assert!(["controller", "migrate"].iter().all(|component| !ports(&on, component).contains(&4318)));
+    assert!(env(one(&on, "Deployment", "r-parley-controller"), "OTEL_EXPORTER_OTLP_ENDPOINT").is_none());
+    let refused =
+        try_render("parley", &["tracing.endpoint=http://user:x@collector:4318"]).expect_err("a user");
+    assert!(refused.contains("tracing"), "{refused}");
+}
+
+#[test]
 fn the_chart_of_topics_renders_one_set() {
     let documents = try_render("parley-topics", &[]).expect("it renders");
     assert_eq!(all(&documents, "ChatTopicSet").len(), 1);

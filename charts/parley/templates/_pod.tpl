@@ -77,6 +77,9 @@ spec:
       env:
         - {name: PARLEY_ADMIN_ADDR, value: "0.0.0.0:9090"}
         {{- include "parley.logEnv" .root | nindent 8 }}
+        {{- with include "parley.tracingEnv" . | trim }}
+        {{- . | nindent 8 }}
+        {{- end }}
         {{- include "parley.kafkaEnv" . | trim | nindent 8 }}
         {{- if .database }}
         - {name: PARLEY_DATABASE_URL_FILE, value: /etc/parley/database/url}
@@ -157,6 +160,24 @@ seccompProfile: {type: RuntimeDefault}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* Where spans go, which are made, and who makes them. The controller makes none. */}}
+{{- define "parley.tracingEnv" -}}
+{{- with .root.Values.tracing }}
+{{- if and .endpoint (ne $.component "controller") }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ .endpoint | quote }}}
+- {name: OTEL_TRACES_SAMPLER, value: {{ .sampler }}}
+{{- if ne (toString .samplerArg) "" }}
+- {name: OTEL_TRACES_SAMPLER_ARG, value: {{ toString .samplerArg | quote }}}
+{{- end }}
+- {name: OTEL_SERVICE_NAME, value: {{ $.name }}}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: k8s.namespace.name={{ $.root.Release.Namespace }},k8s.pod.name=$(POD_NAME),service.instance.id=$(POD_NAME)
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "parley.logEnv" -}}

@@ -1,4 +1,4 @@
-//! What every request passes: who may change things from where (CSRF), the headers of every answer, and the count.
+//! What every request passes: who may change things from where (CSRF), the headers of every answer, its span, and the count.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use axum::{
     response::Response,
 };
 
-use super::{App, Problem};
+use super::{App, Problem, traced};
 
 /// What pages may do: only what comes from here, nothing inline, framed by nobody.
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
@@ -44,19 +44,20 @@ pub(super) fn from_our_page(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Adds the headers of every answer, and counts.
-pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+/// The methods that a label may name: others are the caller's text, and there is no end of them.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
+
+/// Adds the headers of every answer, traces, and counts.
+pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let method = request.method().clone();
+    let known = METHODS.into_iter().find(|known| request.method() == *known);
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let route = path.unwrap_or_else(|| "unmatched".to_owned());
+    // OpenTelemetry has its own word for other methods.
+    let span = traced::begin(&app.tracer, request.headers_mut(), known.unwrap_or("_OTHER"), path.as_deref());
     let mut response = next.run(request).await;
     finish(response.headers_mut());
-    // Known methods only: the label must be bounded.
-    let method = match method.as_str() {
-        known @ ("GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "OPTIONS" | "PATCH") => known,
-        _ => "other",
-    };
+    traced::end(span, &response);
+    let (method, route) = (known.unwrap_or("other"), path.unwrap_or_else(|| "unmatched".to_owned()));
     let status = response.status();
     app.metrics.http_requests_total.with_label_values(&[route.as_str(), method, status.as_str()]).inc();
     // A stream's time is its life.

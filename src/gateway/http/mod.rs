@@ -15,6 +15,7 @@ mod requests;
 mod rooms;
 mod session;
 mod submit;
+mod traced;
 mod users;
 mod web;
 
@@ -53,7 +54,7 @@ use super::{
 use crate::{
     ids::{SessionKey, SessionToken},
     kafka::Producer,
-    process::Shutdown,
+    process::{Shutdown, trace::Tracer},
     store::{Clock, reads::Reads},
     wire::{Keyring, Page, SealingKeys},
 };
@@ -74,6 +75,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: Shutdown,
+    pub(crate) tracer: Tracer,
     /// Whether every position has been found once: a stream that opened before would miss what lies in between.
     pub(crate) stands: Arc<AtomicBool>,
     /// How long a draining gateway may still answer: a request may be under way for its deadline and this long.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::openapi::{self, RefOr};
 
 use crate::{
-    ids::InvalidId,
+    ids::{InvalidId, RequestId},
     store::StoreError,
     wire::{ErrorCode, Failure},
 };
@@ -23,6 +23,8 @@ pub(crate) struct Problem {
     retry_after: Option<u32>,
     /// The reply that it stands for: its fields stand beside the problem's own.
     reply: serde_json::Map<String, serde_json::Value>,
+    /// The request that it is about, when one was made: for its span.
+    request: Option<RequestId>,
 }
 
 /// The fields of a problem document, for the description of the API.
@@ -50,7 +52,8 @@ pub(crate) struct ProblemBody {
 impl Problem {
     pub(crate) fn new(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Self {
         let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, code, detail: detail.into(), retry_after: None, reply: serde_json::Map::new() }
+        let reply = serde_json::Map::new();
+        Self { status, code, detail: detail.into(), retry_after: None, reply, request: None }
     }
 
     /// Of another status than the code's own.
@@ -69,6 +72,12 @@ impl Problem {
 
     pub(crate) fn rate_limited(detail: impl Into<Cow<'static, str>>, seconds: u32) -> Self {
         Self::new(ErrorCode::RateLimited, detail).retry_after(seconds)
+    }
+
+    /// Names the request that it is about.
+    pub(crate) fn about(mut self, request: RequestId) -> Self {
+        self.request = Some(request);
+        self
     }
 
     fn retry_after(mut self, seconds: u32) -> Self {
@@ -149,6 +158,9 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(request) = self.request {
+            response.extensions_mut().insert(request);
         }
         response
     }

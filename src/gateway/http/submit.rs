@@ -10,7 +10,7 @@ use axum::{
 use serde::Serialize;
 
 pub(super) use super::described::ReplyBody;
-use super::{App, Problem, prefer};
+use super::{App, Problem, prefer, traced};
 use crate::{
     gateway::pending::Answer,
     ids::{RequestId, SessionKey, UserId},
@@ -56,6 +56,23 @@ impl App {
         asker: Asker,
         request: &Request,
     ) -> Result<Response, Problem> {
+        let request_id = asker.request_id;
+        // Named for its span, which sees the answer only.
+        match self.submitted(headers, asker, request).await {
+            Ok(mut response) => {
+                response.extensions_mut().insert(request_id);
+                Ok(response)
+            }
+            Err(problem) => Err(problem.about(request_id)),
+        }
+    }
+
+    async fn submitted(
+        &self,
+        headers: &HeaderMap,
+        asker: Asker,
+        request: &Request,
+    ) -> Result<Response, Problem> {
         request.check()?;
         let kind = request.kind();
         let wait = prefer::wait(headers);
@@ -67,7 +84,7 @@ impl App {
             user_id: asker.user,
             client_address: asker.address,
             deadline,
-            traceparent: traceparent(headers),
+            traceparent: traced::context(headers).map(|context| context.to_string()),
         };
         let record = request_record(&self.request_keys, &record_headers, request);
         let signature = record.header(HeaderName::Signature).unwrap_or_default();
@@ -125,36 +142,10 @@ pub(super) fn json_response(status: StatusCode, answer: &Answer) -> Response {
     response
 }
 
-/// The caller's trace context when it is one (W3C Trace Context, `traceparent` version 00).
-fn traceparent(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
-    let hex = |part: &str, len| {
-        part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
-    let parts: Vec<&str> = text.split('-').collect();
-    let [version, trace, parent, flags] = parts.as_slice() else { return None };
-    let valid = *version == "00" && hex(trace, 32) && hex(parent, 16) && hex(flags, 2);
-    valid.then(|| text.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::Kind;
-
-    #[test]
-    fn only_a_real_trace_context_is_passed_on() {
-        let read = |text: &'static str| {
-            traceparent(&HeaderMap::from_iter([(
-                "traceparent".parse().unwrap(),
-                HeaderValue::from_static(text),
-            )]))
-        };
-        assert!(read("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").is_some());
-        for bad in ["", "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0-0-0", "ff-x"] {
-            assert_eq!(read(bad), None, "{bad:?}");
-        }
-    }
 
     #[tokio::test]
     async fn an_unsuccessful_reply_becomes_the_problem_that_it_stands_for() {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Feed, Hub, scout::decode};
+use super::{Feed, Hub, Traced, scout::decode};
 use crate::{
     gateway::{
         metrics::Metrics,
@@ -12,6 +12,7 @@ use crate::{
         RecordView,
         reader::{Handler, Incarnation},
     },
+    process::trace::Tracer,
     wire::{CHAT_EVENT, EndedSession, Keyring, Kind, open_reply},
 };
 
@@ -25,6 +26,7 @@ pub(crate) struct Dispatcher {
     sessions: Sessions,
     keys: Arc<Keyring>,
     metrics: Metrics,
+    tracer: Tracer,
 }
 
 impl Dispatcher {
@@ -34,8 +36,9 @@ impl Dispatcher {
         sessions: Sessions,
         keys: Arc<Keyring>,
         metrics: Metrics,
+        tracer: Tracer,
     ) -> Self {
-        Self { hub, pending, sessions, keys, metrics }
+        Self { hub, pending, sessions, keys, metrics, tracer }
     }
 
     fn to_all(&self, feed: &Feed) {
@@ -64,6 +67,7 @@ impl Dispatcher {
             head,
             stamped: view.timestamp.unwrap_or(0),
             login: reply.kind == Kind::Login,
+            traced: Traced::of(&self.tracer, view),
         };
         let _ = self.hub.shard_of(&reply.session_key).feed.blocking_send(feed);
     }
@@ -92,6 +96,7 @@ impl Handler for Dispatcher {
             self.reply(&view);
             return;
         }
+        let traced = Traced::of(&self.tracer, &view);
         let record = decode(&self.keys, &self.metrics, &view);
         if let Route::Ended { who, .. } = &record.route {
             match who {
@@ -99,6 +104,6 @@ impl Handler for Dispatcher {
                 EndedSession::UserId(_) => self.sessions.forget_all(),
             }
         }
-        self.to_all(&Feed::Record(Arc::new(record)));
+        self.to_all(&Feed::Record(Arc::new(record), traced));
     }
 }

@@ -10,6 +10,7 @@ mod ring;
 mod run;
 mod scout;
 mod shard;
+mod traced;
 mod vector;
 mod wheel;
 
@@ -29,17 +30,18 @@ pub(crate) use lookup::{ConnId, OpenSession, SessionState};
 use record::Record;
 pub(crate) use scout::{Scout, ScoutLimits};
 pub(crate) use shard::{LINGER, Opening, Reason, ShardSettings, Wanted};
+use traced::Traced;
 
 use super::{metrics::Metrics, sse::Epoch};
-use crate::ids::SessionKey;
+use crate::{ids::SessionKey, process::trace::Tracer};
 
 /// What Kafka's thread has for a shard. The queue is bounded: a shard that is behind holds the thread up, and with it the reading.
 #[derive(Debug, Clone)]
 enum Feed {
     Begins { epoch: Epoch, partition: usize, offset: i64 },
     Lost { partition: usize, offset: i64 },
-    Record(Arc<Record>),
-    Reply { key: SessionKey, head: Bytes, stamped: i64, login: bool },
+    Record(Arc<Record>, Option<Traced>),
+    Reply { key: SessionKey, head: Bytes, stamped: i64, login: bool, traced: Option<Traced> },
 }
 
 /// What others have for a shard. As many at a time as there are streams and look-ups, both of which are bounded.
@@ -79,12 +81,18 @@ pub(crate) struct Stream {
 
 impl Hub {
     /// Starts `count` shards.
-    pub(crate) fn start(count: usize, settings: &ShardSettings, metrics: &Metrics, scout: &Scout) -> Self {
+    pub(crate) fn start(
+        count: usize,
+        settings: &ShardSettings,
+        metrics: &Metrics,
+        scout: &Scout,
+        tracer: &Tracer,
+    ) -> Self {
         let shards = (0..count.max(1)).map(|_| {
             let (feed, feeds) = mpsc::channel(FEED);
             let (control, controls) = mpsc::unbounded_channel();
             let shard = shard::Shard::new(settings.clone(), metrics.clone());
-            tokio::spawn(run::run(shard, feeds, controls, control.clone(), scout.clone()));
+            tokio::spawn(run::run(shard, feeds, controls, control.clone(), scout.clone(), tracer.clone()));
             ShardHandle { feed, control }
         });
         Self { shards: shards.collect(), next: Arc::default() }

@@ -1,12 +1,17 @@
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Control, Feed, Scout, lookup::Found, shard::Shard, wheel::TICKS_PER_SECOND};
-use crate::gateway::sse::Outbox;
+use super::{
+    Control, Feed, Scout,
+    lookup::Found,
+    shard::{Shard, event_name},
+    wheel::TICKS_PER_SECOND,
+};
+use crate::{gateway::sse::Outbox, process::trace::Tracer};
 
 /// Records that are taken before what they brought is written: events of one stream share a write then.
 const AT_ONCE: usize = 64;
@@ -20,6 +25,7 @@ pub(super) async fn run(
     mut controls: mpsc::UnboundedReceiver<Control>,
     answers: mpsc::UnboundedSender<Control>,
     scout: Scout,
+    tracer: Tracer,
 ) {
     let mut clock = interval(Duration::from_millis(1_000 / TICKS_PER_SECOND));
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -27,11 +33,11 @@ pub(super) async fn run(
         tokio::select! {
             feed = feeds.recv() => match feed {
                 Some(feed) => {
-                    take_feed(&mut shard, feed);
+                    take_feed(&mut shard, feed, &tracer);
                     // What is there already goes out together.
                     for _ in 1..AT_ONCE {
                         let Ok(feed) = feeds.try_recv() else { break };
-                        take_feed(&mut shard, feed);
+                        take_feed(&mut shard, feed, &tracer);
                     }
                 }
                 None => return,
@@ -57,12 +63,24 @@ pub(super) async fn run(
     }
 }
 
-fn take_feed(shard: &mut Shard, feed: Feed) {
+fn take_feed(shard: &mut Shard, feed: Feed, tracer: &Tracer) {
     match feed {
         Feed::Begins { epoch, partition, offset } => shard.begins(epoch, partition, offset),
         Feed::Lost { partition, offset } => shard.lost(partition, offset),
-        Feed::Record(record) => shard.record(&Arc::clone(&record)),
-        Feed::Reply { key, head, stamped, login } => shard.reply(&key, &head, stamped, login),
+        Feed::Record(record, traced) => {
+            let before = shard.delivered();
+            shard.record(&record);
+            if let Some(traced) = traced {
+                traced.delivered(tracer, event_name(&record.route), shard.delivered() - before);
+            }
+        }
+        Feed::Reply { key, head, stamped, login, traced } => {
+            let before = shard.delivered();
+            shard.reply(&key, &head, stamped, login);
+            if let Some(traced) = traced {
+                traced.delivered(tracer, "reply", shard.delivered() - before);
+            }
+        }
     }
 }
 

@@ -50,6 +50,7 @@ impl Shard {
     }
 
     fn count(&mut self, event: &'static str, sent: u64) {
+        self.delivered += sent;
         let total = &self.metrics.sse_events_total;
         self.sent.entry(event).or_insert_with(|| total.with_label_values(&[event])).inc_by(sent);
     }
@@ -100,7 +101,7 @@ fn has_had(conn: &Conn, record: &Record) -> bool {
 }
 
 /// The event's name: a label of metrics.
-pub(super) fn event_name(route: &Route) -> &'static str {
+pub(crate) fn event_name(route: &Route) -> &'static str {
     match route {
         Route::Message { .. } => "message",
         Route::Room { .. } => "room",

@@ -25,6 +25,7 @@ use prometheus::IntCounter;
 pub(crate) use close::{LINGER, Reason};
 use conn::{Conn, Phase};
 pub(crate) use conn::{Opening, Wanted};
+pub(crate) use deliver::event_name;
 use people::{UserState, Watch};
 pub(crate) use resume::Ears;
 use rooms::RoomState;
@@ -82,6 +83,8 @@ pub(crate) struct Shard {
     sent: HashMap<&'static str, IntCounter>,
     /// Outboxes in which something waits since they were flushed last.
     unflushed: Vec<Outbox>,
+    /// All events that went into outboxes.
+    delivered: u64,
     /// When all streams must have left, once draining has begun.
     drain: Option<Instant>,
 }
@@ -101,6 +104,7 @@ impl Shard {
             lookups: Vec::new(),
             sent: HashMap::new(),
             unflushed: Vec::new(),
+            delivered: 0,
             drain: None,
             settings,
             metrics,
@@ -115,6 +119,11 @@ impl Shard {
     /// The outboxes that are to be flushed now.
     pub(crate) fn take_unflushed(&mut self) -> Vec<Outbox> {
         std::mem::take(&mut self.unflushed)
+    }
+
+    /// How many events it has put into outboxes.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered
     }
 
     /// How many streams it owns.
