@@ -2,10 +2,7 @@
 //!
 //! One [`Admin`] stands for one cluster and one set of credentials and is shared by everything that talks to it.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use rdkafka::types::RDKafkaErrorCode;
 
@@ -16,6 +13,7 @@ pub use super::admin_types::{
 use super::{
     KafkaSettings,
     admin_types::{Reply, Request},
+    coordinated::Coordinated,
     ffi::Native,
 };
 
@@ -35,8 +33,7 @@ pub type TimeLeft = Arc<dyn Fn() -> Duration + Send + Sync>;
 #[derive(Clone)]
 pub struct Admin {
     native: Arc<Native>,
-    /// The client for what groups have committed, made when it is first asked for: see [`Native::start`].
-    offsets: Arc<OnceLock<Arc<Native>>>,
+    groups: Arc<Coordinated>,
     settings: KafkaSettings,
     timeout: Duration,
     left: Option<TimeLeft>,
@@ -44,7 +41,7 @@ pub struct Admin {
 }
 
 /// After a request that was not answered: looks for a broker first, and gives up when there is none.
-async fn met(native: &Arc<Native>, timeout: Duration) -> Result<(), ApiError> {
+pub(super) async fn met(native: &Arc<Native>, timeout: Duration) -> Result<(), ApiError> {
     if !native.in_doubt() {
         return Ok(());
     }
@@ -57,7 +54,7 @@ async fn met(native: &Arc<Native>, timeout: Duration) -> Result<(), ApiError> {
     }
 }
 
-fn closed() -> ApiError {
+pub(super) fn closed() -> ApiError {
     ApiError::new(RDKafkaErrorCode::BrokerDestroy, "the client was closed".to_owned())
 }
 
@@ -68,7 +65,7 @@ impl std::fmt::Debug for Admin {
 }
 
 /// How the brokers know us.
-const CLIENT_ID: &str = "parley-controller";
+pub(super) const CLIENT_ID: &str = "parley-controller";
 
 /// How long a broker is looked for before a request, after one that was not answered.
 const MEETING: Duration = Duration::from_secs(5);
@@ -88,7 +85,7 @@ impl Admin {
         config.set("topic.metadata.refresh.interval.ms", "10000");
         let native = Native::start(&config).map_err(refused)?;
         let settings = settings.clone();
-        Ok(Self { native, offsets: Arc::default(), settings, timeout, left: None, observer })
+        Ok(Self { native, groups: Arc::default(), settings, timeout, left: None, observer })
     }
 
     /// Gives no call more time than is left, and sends none when nothing is.
@@ -100,32 +97,43 @@ impl Admin {
     /// Ends every call under way with an error and drops what is queued. For good: make a new client afterwards.
     pub fn close(&self) {
         self.native.close();
-        // Whoever asks for offsets from now on gets a client that is closed already.
-        self.offsets.get_or_init(|| Arc::clone(&self.native)).close();
+        self.groups.close();
     }
 
     async fn ask(&self, request: Request) -> Result<Reply, ApiError> {
-        self.ask_by(&self.native, request).await
+        self.observed(request.api(), |left| async move {
+            met(&self.native, left()).await?;
+            // librdkafka counts in milliseconds, and takes 0 for its own default.
+            if left() < Duration::from_millis(1) {
+                let none = "no time is left for it".to_owned();
+                return Err(ApiError::new(RDKafkaErrorCode::OperationTimedOut, none));
+            }
+            let outcome = self.native.submit(&request, left())?.await.unwrap_or_else(|_| Err(closed()));
+            self.native.noted(!outcome.as_ref().is_err_and(ApiError::is_unreachable));
+            outcome
+        })
+        .await
     }
 
-    async fn ask_by(&self, native: &Arc<Native>, request: Request) -> Result<Reply, ApiError> {
-        let api = request.api();
+    async fn ask_coordinator(&self, group: &str, request: Request) -> Result<Reply, ApiError> {
+        self.observed(request.api(), |left| async move {
+            self.groups.ask(&self.settings, group, &request, left).await
+        })
+        .await
+    }
+
+    /// Makes a call within the time that there is for it, which it is given as what is left, and tells how it went.
+    async fn observed<F>(
+        &self,
+        api: &'static str,
+        call: impl FnOnce(Box<dyn Fn() -> Duration + Send + Sync>) -> F,
+    ) -> Result<Reply, ApiError>
+    where
+        F: Future<Output = Result<Reply, ApiError>>,
+    {
         let started = std::time::Instant::now();
         let timeout = self.left.as_ref().map_or(self.timeout, |left| left().min(self.timeout));
-        let left = || timeout.saturating_sub(started.elapsed());
-        let sent = match met(native, left()).await {
-            // librdkafka counts in milliseconds, and takes 0 for its own default.
-            Ok(()) if left() < Duration::from_millis(1) => {
-                Err(ApiError::new(RDKafkaErrorCode::OperationTimedOut, "no time is left for it".to_owned()))
-            }
-            Ok(()) => native.submit(&request, left()),
-            Err(error) => Err(error),
-        };
-        let outcome = match sent {
-            Ok(receiver) => receiver.await.unwrap_or_else(|_| Err(closed())),
-            Err(error) => Err(error),
-        };
-        native.noted(!outcome.as_ref().is_err_and(ApiError::is_unreachable));
+        let outcome = call(Box::new(move || timeout.saturating_sub(started.elapsed()))).await;
         (self.observer)(api, started.elapsed(), outcome.as_ref().err());
         outcome
     }
@@ -260,11 +268,14 @@ impl Admin {
     /// # Errors
     /// When no broker answers in time.
     pub async fn describe_groups(&self, groups: Vec<String>) -> Result<PerTopic<GroupDescription>, ApiError> {
-        self.per_topic(groups, Request::DescribeGroups, |reply| match reply {
-            Reply::Groups(groups) => Some(groups),
-            _ => None,
-        })
-        .await
+        let mut all = Vec::with_capacity(groups.len());
+        for some in groups.chunks(BATCH) {
+            match self.ask_coordinator(&some[0], Request::DescribeGroups(some.to_vec())).await? {
+                Reply::Groups(groups) => all.extend(groups),
+                _ => return Err(mismatch()),
+            }
+        }
+        Ok(all)
     }
 
     /// What a group has committed for the given partitions.
@@ -276,21 +287,8 @@ impl Admin {
         group: String,
         partitions: Vec<(String, i32)>,
     ) -> Result<Offsets, ApiError> {
-        let native = match self.offsets.get() {
-            Some(native) => native,
-            None => {
-                let mut config = self.settings.client(CLIENT_ID);
-                // Any group that these credentials may look at will do: it is only ever asked where its coordinator is.
-                config.set("group.id", &group).set("enable.auto.commit", "false");
-                let native = Native::start(&config).map_err(refused)?;
-                let kept = self.offsets.get_or_init(|| Arc::clone(&native));
-                if !Arc::ptr_eq(kept, &native) {
-                    native.close();
-                }
-                kept
-            }
-        };
-        offsets_reply(self.ask_by(native, Request::GroupOffsets { group, partitions }).await?)
+        let asked = group.clone();
+        offsets_reply(self.ask_coordinator(&asked, Request::GroupOffsets { group, partitions }).await?)
     }
 
     /// The first or the next offset of the given partitions.
@@ -306,7 +304,7 @@ impl Admin {
     }
 }
 
-fn refused(error: rdkafka::error::KafkaError) -> ApiError {
+pub(super) fn refused(error: rdkafka::error::KafkaError) -> ApiError {
     ApiError::new(RDKafkaErrorCode::InvalidArgument, error.to_string())
 }
 

@@ -174,6 +174,11 @@ impl Native {
         Err(error)
     }
 
+    /// What the client last complained of by itself.
+    pub(super) fn complaint(&self) -> Option<ApiError> {
+        self.lock().last_complaint.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,6 +3,7 @@
 pub mod admin;
 mod admin_connection;
 mod admin_types;
+mod coordinated;
 mod ffi;
 mod group;
 mod log;

@@ -174,3 +174,32 @@ async fn the_broker_for_admin_requests_may_go_away() {
     let knocks = knocks.load(std::sync::atomic::Ordering::Relaxed);
     assert!(knocks < 600, "{knocks} connections by 12 clients within five seconds");
 }
+
+/// A group's coordinator is away for longer than anybody waits for its answer, and comes back: librdkafka would touch again what
+/// it had freed, and abort (its issue 4605).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_may_be_away_for_longer_than_anybody_waits() {
+    let kafka = Kafka::own(1);
+    let settings = KafkaSettings::plaintext(&kafka.bootstrap());
+    let admin = Admin::new(&settings, Duration::from_secs(1), Arc::new(|_, _, _| {})).unwrap();
+    let state = async || {
+        let described = admin.describe_groups(vec!["some".to_owned()]).await?;
+        match described.into_iter().next().expect("one group").1 {
+            Err(error) if !error.is_unknown_group() => Err(error),
+            _ => Ok(()),
+        }
+    };
+    let committed = async || admin.group_offsets("some".to_owned(), vec![("t".to_owned(), 0)]).await;
+    eventually("its state", || async { state().await.ok() }).await;
+    eventually("what it committed", || async { committed().await.ok() }).await;
+    kafka.signal(0, "KILL");
+    for _ in 0..3 {
+        let error = state().await.expect_err("nobody is there");
+        assert!(error.is_unreachable(), "{error}");
+        let error = committed().await.expect_err("nobody is there");
+        assert!(error.is_unreachable(), "{error}");
+    }
+    tokio::task::block_in_place(|| kafka.start_again());
+    eventually("its state again", || async { state().await.ok() }).await;
+    eventually("what it committed again", || async { committed().await.ok() }).await;
+}
