@@ -87,6 +87,11 @@ impl Effect {
     }
 }
 
+/// What goes out when it is not known how much of these answers is there already: no reply looks like a first one twice.
+pub(super) fn again(answers: &[Answer]) -> Vec<Answer> {
+    answers.iter().map(|answer| Answer { replayed: true, ..answer.clone() }).collect()
+}
+
 /// The user has given up by now.
 pub(super) fn late() -> Failure {
     Failure::new(ErrorCode::DeadlineExceeded, "the request came too late to be run; try again")

@@ -8,6 +8,8 @@ mod handlers;
 mod hashing;
 mod job;
 mod metrics;
+#[cfg(test)]
+mod model;
 mod parts;
 mod pipeline;
 mod run;

@@ -12,7 +12,7 @@ use super::{
     attempt::{Failed, attempt},
     batch::{Batch, dead},
     fault,
-    job::{Answer, Job},
+    job::{Answer, Job, again},
     parts::{Hold, Parts},
     settings::needs_passwords,
     traced,
@@ -66,8 +66,7 @@ pub(super) async fn serve(mut partition: Partition, parts: Arc<Parts>) -> Result
         let run = Run { parts: &parts, kind, end: &end, span: &span };
         let done = async {
             let answers = run.answers(&batch.jobs).await?;
-            let outgoing = batch.outgoing(&parts.keys.replies, &answers);
-            run.send(outgoing).await?;
+            run.send(&batch, &answers).await?;
             run.count(&batch, &answers);
             Ok(())
         };
@@ -165,10 +164,12 @@ impl Run<'_> {
         }
     }
 
-    /// Sends until every record is acknowledged.
-    async fn send(&self, outgoing: Vec<Outgoing>) -> Result<(), Ended> {
+    /// Sends what comes of a batch until every record is acknowledged.
+    async fn send(&self, batch: &Batch<'_>, answers: &[Answer]) -> Result<(), Ended> {
         fault::point("produce");
         let start = Instant::now();
+        let keys = &self.parts.keys.replies;
+        let mut outgoing = batch.outgoing(keys, answers);
         let mut waits = Waits::new();
         let mut hold: Option<Hold> = None;
         loop {
@@ -176,10 +177,11 @@ impl Run<'_> {
                 Ok(()) => break,
                 Err(ProduceError::Fatal(why)) => return Err(Ended::Broken(why)),
                 Err(ProduceError::TooLarge) => {
-                    self.send_what_fits(&outgoing).await?;
+                    self.send_what_fits(&batch.outgoing(keys, &again(answers))).await?;
                     break;
                 }
                 Err(error) => {
+                    outgoing = batch.outgoing(keys, &again(answers));
                     self.parts.metrics.batch_retries_total.with_label_values(&["kafka"]).inc();
                     let hold = hold.get_or_insert_with(|| self.parts.holds.hold());
                     hold.because(&error.to_string());

@@ -4,6 +4,8 @@
 
 mod dispatch;
 mod lookup;
+#[cfg(test)]
+mod model;
 mod plan;
 mod record;
 mod ring;

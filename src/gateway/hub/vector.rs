@@ -14,6 +14,8 @@ pub(crate) struct Vector {
     next: Vec<i64>,
     /// Waiting offsets by partition, with how many wait at each.
     pins: BTreeMap<(usize, i64), u32>,
+    /// Records that were sent, but not all that they bring about: they hold cursors back like those that wait.
+    held: BTreeMap<(usize, i64), u32>,
     /// The newest broker timestamp handled, and those of the records that wait, for a cursor by time.
     newest: i64,
     /// The end of an event with the present cursor; made when first needed.
@@ -22,7 +24,14 @@ pub(crate) struct Vector {
 
 impl Vector {
     pub(crate) fn new() -> Self {
-        Self { epoch: Epoch::none(), next: Vec::new(), pins: BTreeMap::new(), newest: 0, line: None }
+        Self {
+            epoch: Epoch::none(),
+            next: Vec::new(),
+            pins: BTreeMap::new(),
+            held: BTreeMap::new(),
+            newest: 0,
+            line: None,
+        }
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
@@ -64,23 +73,30 @@ impl Vector {
     }
 
     pub(crate) fn unpin(&mut self, partition: usize, offset: i64) {
-        if let Some(count) = self.pins.get_mut(&(partition, offset)) {
-            *count -= 1;
-            if *count == 0 {
-                self.pins.remove(&(partition, offset));
-            }
-            self.line = None;
-        }
+        release(&mut self.pins, partition, offset);
+        self.line = None;
     }
 
+    /// Whether this record waits.
     pub(crate) fn is_pinned(&self, partition: usize, offset: i64) -> bool {
         self.pins.contains_key(&(partition, offset))
     }
 
-    /// What has been sent to live streams: the next offset of each partition, or its oldest waiting one.
+    /// A record was sent; cursors stay before it until it is let go.
+    pub(crate) fn hold(&mut self, partition: usize, offset: i64) {
+        *self.held.entry((partition, offset)).or_default() += 1;
+        self.line = None;
+    }
+
+    pub(crate) fn let_go(&mut self, partition: usize, offset: i64) {
+        release(&mut self.held, partition, offset);
+        self.line = None;
+    }
+
+    /// What has been sent to live streams: the next offset of each partition, or the oldest that holds it back.
     pub(crate) fn sent(&self) -> Vec<i64> {
         let mut sent = self.next.clone();
-        for (partition, offset) in self.pins.keys() {
+        for (partition, offset) in self.pins.keys().chain(self.held.keys()) {
             if let Some(next) = sent.get_mut(*partition) {
                 *next = (*next).min(*offset);
             }
@@ -101,13 +117,37 @@ impl Vector {
     /// The end of an event with the cursor of these offsets.
     pub(crate) fn line_of(&self, offsets: &[i64]) -> Bytes {
         // While something waits, a time must lie before it; how long before is not kept, so the whole bound of a wait.
-        let newest = if self.pins.is_empty() { self.newest } else { self.newest - 60_000 };
+        let waits = !self.pins.is_empty() || !self.held.is_empty();
+        let newest = if waits { self.newest - 60_000 } else { self.newest };
         sse::id_line(&Cursor::text(self.epoch, offsets, newest))
     }
 }
 
+/// The further of two positions in each partition. Where only one knows a partition, that one's: what a position does not know
+/// begins after it.
+pub(crate) fn further(mut one: Vec<i64>, other: &[i64]) -> Vec<i64> {
+    one.resize(one.len().max(other.len()), 0);
+    for (mine, theirs) in one.iter_mut().zip(other) {
+        *mine = (*mine).max(*theirs);
+    }
+    one
+}
+
+fn release(counts: &mut BTreeMap<(usize, i64), u32>, partition: usize, offset: i64) {
+    if let Some(count) = counts.get_mut(&(partition, offset)) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&(partition, offset));
+        }
+    }
+}
+
+/// In words: merging positions is commutative, associative and idempotent, knows every partition that one of them knows, and never
+/// goes back. What a shard's position has passed once stays passed, whatever waits and whatever is let go; it passes nothing that waits.
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -129,5 +169,61 @@ mod tests {
         assert_ne!(vector.line(), line);
         assert!(!vector.begin(Epoch::new("c", "other"), 0, 0), "another topic");
         assert_eq!(vector.next(), [0]);
+    }
+
+    fn position() -> impl Strategy<Value = Vec<i64>> {
+        prop::collection::vec(0_i64..100, 0..5)
+    }
+
+    proptest! {
+        #[test]
+        fn positions_merge_in_any_order_and_never_go_back(one in position(), two in position(), three in position()) {
+            let merged = further(one.clone(), &two);
+            prop_assert_eq!(&merged, &further(two.clone(), &one));
+            prop_assert_eq!(further(merged.clone(), &three), further(one.clone(), &further(two.clone(), &three)));
+            prop_assert_eq!(&further(merged.clone(), &one), &merged);
+            prop_assert_eq!(further(one.clone(), &one), one.clone());
+            prop_assert_eq!(merged.len(), one.len().max(two.len()));
+            for from in [&one, &two] {
+                prop_assert!(from.iter().zip(&merged).all(|(before, after)| before <= after));
+            }
+        }
+
+        #[test]
+        fn a_position_stays_where_it_is_or_goes_on(steps in prop::collection::vec((0_usize..3, 0_u8..5, any::<usize>()), 1..60)) {
+            let mut vector = Vector::new();
+            let mut waits: Vec<(bool, usize, i64)> = Vec::new();
+            for partition in 0..3 {
+                vector.begin(Epoch::new("c", "t"), partition, 5);
+            }
+            let mut before = vector.sent();
+            for (partition, what, pick) in steps {
+                let offset = vector.next()[partition];
+                if what < 4 || waits.is_empty() {
+                    vector.advance(partition, offset, 0);
+                }
+                match what {
+                    0 => vector.pin(partition, offset),
+                    1 => vector.hold(partition, offset),
+                    4 if !waits.is_empty() => match waits.remove(pick % waits.len()) {
+                        (true, partition, offset) => vector.unpin(partition, offset),
+                        (false, partition, offset) => vector.let_go(partition, offset),
+                    },
+                    _ => {}
+                }
+                if what < 2 {
+                    waits.push((what == 0, partition, offset));
+                }
+                let sent = vector.sent();
+                prop_assert_eq!(&further(before, &sent), &sent);
+                prop_assert!(waits.iter().all(|(_, partition, offset)| sent[*partition] <= *offset));
+                prop_assert!(sent.iter().zip(vector.next()).all(|(sent, next)| sent <= next));
+                before = sent;
+            }
+            for (waited, partition, offset) in waits {
+                if waited { vector.unpin(partition, offset) } else { vector.let_go(partition, offset) }
+            }
+            prop_assert_eq!(vector.sent(), vector.next());
+        }
     }
 }

@@ -52,27 +52,62 @@ pub(in crate::worker) async fn run(conn: &mut Conn, jobs: &[Job]) -> Result<Vec<
     let looked_up: Vec<Append<'_>> = asks.iter().flatten().copied().collect();
     let known = messages::look_up(conn, &looked_up).await?;
     fault::point("look-up");
-    let mut newest = locked.clone();
-    let courses = judge(jobs, &asks, &locked, &spread(&asks, known), &refused, &mut newest);
-    let appends: Vec<(Append<'_>, Seq)> = asks
-        .iter()
-        .zip(&courses.0)
-        .filter_map(|(ask, course)| match course {
-            Course::Append(seq) => Some(((*ask)?, *seq)),
-            _ => None,
-        })
-        .collect();
-    let moved: Vec<(RoomId, Seq)> =
-        newest.into_iter().filter(|(room, seq)| locked.get(room) != Some(seq)).collect();
-    messages::append(conn, &appends, refused.now, &moved).await?;
+    let decision = decide(jobs, &asks, &locked, known, &refused);
+    messages::append(conn, &decision.appends, refused.now, &decision.moved).await?;
     fault::point("effects");
-    let answers = answers(jobs, &asks, &courses, &refused);
-    store(conn, jobs, &courses, &answers, &refused).await?;
+    let outcomes: Vec<_> =
+        decision.refusals.iter().filter_map(|n| outcome(&jobs[*n], &decision.answers[*n])).collect();
+    inbox::store(conn, &outcomes, refused.now).await?;
+    inbox::forget(conn, &decision.superseded).await?;
     fault::point("outcomes");
-    Ok(answers)
+    Ok(decision.answers)
 }
 
-fn ask(job: &Job) -> Option<Append<'_>> {
+/// What a batch comes to, before anything of it is written.
+#[derive(Debug)]
+pub(in crate::worker) struct Decision<'a> {
+    /// Messages with their numbers, and the newest numbers of the rooms that they go to.
+    pub(in crate::worker) appends: Vec<(Append<'a>, Seq)>,
+    pub(in crate::worker) moved: Vec<(RoomId, Seq)>,
+    /// One for each job.
+    pub(in crate::worker) answers: Vec<Answer>,
+    /// Which of the jobs are refused for the first time: stored.
+    pub(in crate::worker) refusals: Vec<usize>,
+    /// Stored refusals that gave way to a message, which is the outcome now.
+    pub(in crate::worker) superseded: Vec<RequestId>,
+}
+
+/// Decides a batch by what was read under the locks: the newest number of each room that exists, what is known of the request of each
+/// ask, and the stored refusals. Pure.
+pub(in crate::worker) fn decide<'a>(
+    jobs: &[Job],
+    asks: &[Option<Append<'a>>],
+    locked: &HashMap<RoomId, Seq>,
+    known: Vec<Known>,
+    refused: &LookUp,
+) -> Decision<'a> {
+    let mut newest = locked.clone();
+    let courses = judge(jobs, asks, locked, &spread(asks, known), refused, &mut newest);
+    let each = || courses.0.iter().enumerate();
+    let appends = each().filter_map(|(n, course)| match course {
+        Course::Append(seq) => Some((asks[n]?, *seq)),
+        _ => None,
+    });
+    let superseded = each()
+        .filter(|(_, course)| matches!(course, Course::Append(_)))
+        .map(|(n, _)| jobs[n].headers.request_id)
+        .filter(|id| refused.stored.contains_key(id));
+    Decision {
+        appends: appends.collect(),
+        moved: newest.into_iter().filter(|(room, seq)| locked.get(room) != Some(seq)).collect(),
+        answers: answers(jobs, asks, &courses, refused),
+        refusals: each().filter(|(_, course)| matches!(course, Course::Refuse(_))).map(|(n, _)| n).collect(),
+        superseded: superseded.collect(),
+    }
+}
+
+/// What a job wants to append.
+pub(in crate::worker) fn ask(job: &Job) -> Option<Append<'_>> {
     let Ok(Request::AddChat(chat)) = &job.request else { return None };
     Some(append(job.headers.request_id, chat))
 }
@@ -206,32 +241,6 @@ fn said(job: &Job, ask: &Append<'_>, seq: Seq, created_at: Timestamp, replayed: 
         request_id: job.headers.request_id,
     };
     Answer { replayed, ..job.answer(Effect::with(body, vec![event])) }
-}
-
-async fn store(
-    conn: &mut Conn,
-    jobs: &[Job],
-    courses: &Courses,
-    answers: &[Answer],
-    refused: &LookUp,
-) -> Result<(), StoreError> {
-    let outcomes: Vec<_> = jobs
-        .iter()
-        .zip(&courses.0)
-        .zip(answers)
-        .filter(|((_, course), _)| matches!(course, Course::Refuse(_)))
-        .filter_map(|((job, _), answer)| outcome(job, answer))
-        .collect();
-    inbox::store(conn, &outcomes, refused.now).await?;
-    // A refusal that gave way to a message is no outcome any more.
-    let superseded: Vec<RequestId> = jobs
-        .iter()
-        .zip(&courses.0)
-        .filter(|(_, course)| matches!(course, Course::Append(_)))
-        .map(|(job, _)| job.headers.request_id)
-        .filter(|id| refused.stored.contains_key(id))
-        .collect();
-    inbox::forget(conn, &superseded).await
 }
 
 #[cfg(test)]

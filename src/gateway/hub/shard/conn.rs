@@ -82,7 +82,8 @@ pub(super) struct Conn {
     pub(super) resync: Option<&'static str>,
     /// Whether `from` is the client's own cursor.
     pub(super) resuming: bool,
-    /// Offsets that the client has had already, from a gateway that was ahead of this one; `None` once this one has caught up.
+    /// Offsets that the client has had already, from a gateway that was ahead of this one, or of what waits in it; `None` once this
+    /// one has caught up.
     pub(super) ahead: Option<Vec<i64>>,
     pub(super) interests: Option<Interests>,
     /// Read again from Kafka, because memory does not reach back that far.

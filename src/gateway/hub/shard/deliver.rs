@@ -4,7 +4,10 @@ use bytes::Bytes;
 
 use super::{Conn, ConnId, Phase, Shard};
 use crate::gateway::{
-    hub::record::{Record, Route},
+    hub::{
+        record::{Record, Route},
+        vector::further,
+    },
     sse::{Frame, Slow},
 };
 
@@ -17,17 +20,13 @@ impl Shard {
         }
         let Some(ahead) = &conn.ahead else { return Some(self.vector.line()) };
         // The client was ahead of this gateway when it came; it is never sent back.
-        let mut sent = self.vector.sent();
-        let known = sent.len();
-        sent.resize(known.max(ahead.len()), 0);
-        if sent.iter().zip(ahead).all(|(ours, theirs)| ours >= theirs) {
+        let sent = self.vector.sent();
+        let line = further(sent.clone(), ahead);
+        if line == sent {
             conn.ahead = None;
             return Some(self.vector.line());
         }
-        for (ours, theirs) in sent.iter_mut().zip(ahead) {
-            *ours = (*ours).max(*theirs);
-        }
-        Some(self.vector.line_of(&sent))
+        Some(self.vector.line_of(&line))
     }
 
     /// Sends an event with the cursor as it stands.

@@ -4,11 +4,15 @@
 mod close;
 mod conn;
 mod deliver;
+mod ears;
+#[cfg(test)]
+mod membership_tests;
 #[cfg(test)]
 mod model;
 mod open;
 mod people;
 mod resume;
+mod room_state;
 mod rooms;
 #[cfg(test)]
 mod tests;
@@ -26,9 +30,9 @@ pub(crate) use close::{LINGER, Reason};
 use conn::{Conn, Phase};
 pub(crate) use conn::{Opening, Wanted};
 pub(crate) use deliver::event_name;
+pub(crate) use ears::Ears;
 use people::{UserState, Watch};
-pub(crate) use resume::Ears;
-use rooms::RoomState;
+use room_state::RoomState;
 
 use super::{
     lookup::{ConnId, Lookup},
@@ -44,6 +48,9 @@ use crate::{
     },
     ids::{RoomId, SessionKey, UserId},
 };
+
+/// The most messages that somebody who joined is sent from PostgreSQL: a page. Who lacks more is told to read their state.
+const MOST_LACKING: i64 = 1_000;
 
 /// What a shard is told beyond records.
 #[derive(Debug, Clone)]
@@ -143,6 +150,12 @@ impl Shard {
         for room in self.rooms.values_mut() {
             room.forget_waiting();
         }
+        for conn in self.conns.values_mut().filter(|conn| conn.phase != Phase::Live) {
+            // What they were to begin from is void as well.
+            conn.from = Vec::new();
+            conn.registered = Vec::new();
+            conn.read_from = Vec::new();
+        }
         self.all_resync("foreign");
     }
 
@@ -151,18 +164,15 @@ impl Shard {
         let epoch = self.vector.epoch();
         self.vector.begin(epoch, partition, offset);
         self.ring.begin(partition, offset);
+        for from in self.conns.values_mut().filter_map(|conn| conn.from.get_mut(partition)) {
+            *from = (*from).max(offset);
+        }
         self.all_resync("expired");
     }
 
     fn all_resync(&mut self, reason: &'static str) {
-        for conn in self.conns.values_mut().filter(|conn| conn.phase != Phase::Live) {
-            // What they were to begin from is void as well.
-            conn.from = Vec::new();
-            conn.registered = Vec::new();
-            conn.read_from = Vec::new();
-            if conn.resuming {
-                conn.resync = Some(reason);
-            }
+        for conn in self.conns.values_mut().filter(|conn| conn.phase != Phase::Live && conn.resuming) {
+            conn.resync = Some(reason);
         }
         let live: Vec<ConnId> =
             self.conns.iter().filter(|(_, conn)| conn.phase == Phase::Live).map(|(id, _)| *id).collect();

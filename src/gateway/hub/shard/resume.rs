@@ -1,24 +1,25 @@
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{Conn, ConnId, Phase, Reason, Shard, Wanted};
+use super::{Conn, ConnId, Ears, MOST_LACKING, Phase, Reason, Shard, Wanted};
 use crate::{
     gateway::{
         hub::{
             lookup::{Lookup, Missing},
-            plan::{self, Plan, Step},
+            plan::{self, Plan, Step, Stretch},
             record::{Record, Route, message_head},
+            vector::further,
         },
         sse::{self, Cursor, Frame},
     },
     ids::{RoomId, Seq, UserId},
     kafka::reader::Range,
-    store::reads::{Interests, Message, Span},
+    store::reads::{Interests, Message},
     wire::EndedSession,
 };
 
@@ -114,31 +115,44 @@ impl Shard {
         }
         let Some(conn) = self.conns.get(&id) else { return };
         let (Some(user), Some(interests)) = (conn.user.clone(), conn.interests.clone()) else { return };
-        let records = self.gather(conn, &Ears::new(&user, &interests));
+        let ears = Ears::new(&user, &interests);
+        let records = self.gather(conn, &ears);
         if self.is_stale(&user, conn) {
-            let now = self.vector.next().to_vec();
-            if let Some(conn) = self.conns.get_mut(&id) {
-                conn.read_from = now;
-            }
-            self.lookups.push(Lookup::Interests { conn: id, user });
-            return;
+            return self.read_interests_again(id, user);
         }
         let cost: usize = records.iter().map(|record| record.cost()).sum();
         if records.len() > self.settings.replay_events || cost > self.settings.replay_bytes {
             return self.overflow(id);
         }
-        let holes = plan::holes(&records, &conn.filled);
+        let joins = plan::joins(&records, &user, &interests);
+        if joins.values().any(|join| join.count() > MOST_LACKING) {
+            return self.overflow(id);
+        }
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        // What was read for an earlier look at the user's rooms: they may have left, and come back after it.
+        conn.filled.retain(|message| ears.may_see(message.room_id, message.seq));
+        let holes = plan::holes(&records, &conn.filled, &joins);
         if !holes.is_empty() {
             self.lookups.push(Lookup::Holes { conn: id, holes });
             return;
         }
-        let plan = Plan::new(records, &conn.filled, &self.vector.sent());
+        let plan = Plan::new(records, &conn.filled, &joins, &self.vector.sent());
         self.go_live(id, &user, &interests, plan);
+    }
+
+    /// What the user may hear has changed: what was read by the old knowledge is not complete.
+    fn read_interests_again(&mut self, id: ConnId, user: UserId) {
+        let now = self.vector.next().to_vec();
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        conn.read_from = now;
+        conn.replayed.clear();
+        conn.replayed_to.clear();
+        self.lookups.push(Lookup::Interests { conn: id, user });
     }
 
     /// Decides where the stream's events begin. Gives `false` when that needs an answer first.
     fn accept_cursor(&mut self, id: ConnId) -> bool {
-        let next = self.vector.next().to_vec();
+        let (next, sent) = (self.vector.next().to_vec(), self.vector.sent());
         let epoch = self.vector.epoch();
         let Some(conn) = self.conns.get_mut(&id) else { return false };
         let cursor = match &conn.wanted {
@@ -183,7 +197,7 @@ impl Shard {
             conn.resync = Some("unknown");
             return true;
         }
-        if ahead(&next) {
+        if ahead(&sent) {
             conn.ahead = Some(offsets.clone());
             // A partition that this gateway has not met yet: its records come in time, and are skipped.
             offsets.truncate(next.len());
@@ -257,6 +271,11 @@ impl Shard {
 
     /// Whether something happened since the stream's interests were asked for that they may not show: they are read again then.
     fn is_stale(&self, user: &UserId, conn: &Conn) -> bool {
+        let from = |partition: usize| conn.read_from.get(partition).copied().unwrap_or(0);
+        // Nobody knows what was in records that memory has lost since.
+        if (0..self.vector.next().len()).any(|partition| self.ring.start(partition) > from(partition)) {
+            return true;
+        }
         self.since(&conn.read_from).any(|record| match &record.route {
             Route::Room { joined, left, .. } => joined.contains(user) || left.contains(user),
             Route::Friend { user: whose, .. } => whose == user,
@@ -271,16 +290,16 @@ impl Shard {
     }
 
     fn go_live(&mut self, id: ConnId, user: &UserId, interests: &Interests, plan: Plan) {
-        let extents = plan.extents();
+        let stretches = plan.stretches();
         self.remember_stream(user, id, &interests.friends);
         // Rooms that the user has left end with the replay.
         for room in interests.rooms.iter().filter(|room| room.span.present()) {
-            self.take_up(user, room, extents.get(&room.room_id).map(|(_, highest)| *highest));
+            self.take_up(user, room, stretches.get(&room.room_id));
         }
-        let lacking = self.lacking(interests, &extents);
+        let lacking = self.lacking(interests, &stretches);
         let Some(conn) = self.conns.get_mut(&id) else { return };
         conn.lacking = if conn.resuming { lacking } else { HashMap::new() };
-        conn.floors = extents.into_iter().map(|(room, (lowest, _))| (room, lowest)).collect();
+        conn.floors = stretches.into_iter().map(|(room, stretch)| (room, stretch.lowest)).collect();
         conn.interests = None;
         conn.replayed = Vec::new();
         conn.filled = Vec::new();
@@ -299,12 +318,11 @@ impl Shard {
         conn.early = Bytes::new();
         let replayed = plan.steps.len();
         let mut frames = Vec::with_capacity(replayed);
-        for (step, mut after) in plan.steps {
-            for (n, had) in conn.ahead.iter().flatten().enumerate() {
-                if let Some(next) = after.get_mut(n) {
-                    *next = (*next).max(*had);
-                }
-            }
+        for (step, after) in plan.steps {
+            let after = match &conn.ahead {
+                Some(ahead) => further(after, ahead),
+                None => after,
+            };
             let tail = self.vector.line_of(&after);
             frames.push(match step {
                 Step::Record(record) => Frame { head: record.head.clone(), tail, stamped: record.stamped },
@@ -336,13 +354,13 @@ impl Shard {
     fn lacking(
         &self,
         interests: &Interests,
-        extents: &BTreeMap<RoomId, (Seq, Seq)>,
+        stretches: &BTreeMap<RoomId, Stretch>,
     ) -> HashMap<RoomId, BTreeSet<Seq>> {
         let mut all = HashMap::new();
         for room in &interests.rooms {
-            let had = |seq: &Seq| {
-                extents.get(&room.room_id).is_some_and(|(lowest, highest)| lowest <= seq && seq <= highest)
-            };
+            let stretch = stretches.get(&room.room_id);
+            let had =
+                |seq: &Seq| stretch.is_some_and(|stretch| (stretch.lowest..=stretch.highest).contains(seq));
             let lacking: BTreeSet<Seq> =
                 self.unlogged(room.room_id).filter(|seq| room.span.covers(*seq) && !had(seq)).collect();
             if !lacking.is_empty() {
@@ -372,35 +390,5 @@ impl Shard {
         }
         self.metrics.sse_opened_total.with_label_values(&["resync"]).inc();
         self.push(id, sse::control("resync", &json!({"reason": reason})), 0, "resync");
-    }
-}
-
-/// What a user hears, ready to be asked about many records.
-#[derive(Debug)]
-pub(crate) struct Ears<'a> {
-    user: &'a UserId,
-    rooms: HashMap<RoomId, Span>,
-    friends: HashSet<&'a UserId>,
-}
-
-impl<'a> Ears<'a> {
-    pub(crate) fn new(user: &'a UserId, interests: &'a Interests) -> Self {
-        let rooms = interests.rooms.iter().map(|room| (room.room_id, room.span)).collect();
-        Self { user, rooms, friends: interests.friends.iter().collect() }
-    }
-
-    /// Whether they hear this record.
-    pub(crate) fn hear(&self, record: &Record) -> bool {
-        match &record.route {
-            Route::Message { room, seq, .. } => self.rooms.get(room).is_some_and(|span| span.covers(*seq)),
-            Route::Room { room, left, seq, .. } => {
-                // Who left is told so, and hears nothing of the room from then on.
-                let member = |span: &Span| span.left.is_none_or(|end| *seq < end);
-                left.contains(self.user) || self.rooms.get(room).is_some_and(member)
-            }
-            Route::Friend { user, .. } => user == self.user,
-            Route::Status { user, .. } => self.friends.contains(user),
-            Route::Ended { .. } | Route::Nobody => false,
-        }
     }
 }

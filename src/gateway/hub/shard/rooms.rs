@@ -1,83 +1,18 @@
-use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
-    sync::Arc,
-};
+use std::sync::Arc;
 
-use super::{ConnId, Reason, Shard};
+use super::{ConnId, MOST_LACKING, Reason, Shard, room_state::RoomState};
 use crate::{
-    gateway::{
-        hub::{
-            lookup::{ATTEMPTS, Lookup, Missing},
-            record::{Record, Route, message_head},
-        },
-        sse::Frame,
+    gateway::hub::{
+        lookup::{ATTEMPTS, Lookup, Missing},
+        plan::Stretch,
+        record::{Record, Route, message_head},
     },
     ids::{RequestId, RoomId, Seq, UserId},
-    store::reads::{Message, Room, RoomMembers, Span},
+    store::reads::{Message, Room, RoomMembers},
 };
 
 /// Records of one room that may wait for one look-up. A room that overtakes PostgreSQL by more has its streams closed, to resume.
 const MOST_WAITING: usize = 5_000;
-/// How many of the newest messages of a room are remembered by request id.
-const REMEMBERED: usize = 64;
-
-/// A room that somebody in this shard hears.
-#[derive(Debug)]
-pub(super) struct RoomState {
-    /// Members with a live stream here, present or past.
-    members: HashMap<UserId, Span>,
-    /// Every message up to this one was sent to the streams that were live then.
-    last: Seq,
-    /// The mark when the room was taken up: a record with a number up to it that comes later was not sent here yet.
-    begin: Seq,
-    /// The newest membership version that was sent, and the newest that `members` is of.
-    shown: i64,
-    version: i64,
-    /// The look-up that is under way; everything of the room waits for it.
-    ticket: Option<u64>,
-    waiting: VecDeque<Arc<Record>>,
-    /// Who joined just now and lacks messages that others have had.
-    newcomers: Vec<UserId>,
-    recent: VecDeque<(Seq, RequestId)>,
-    /// Messages that were sent from PostgreSQL before their records came: a stream that resumes meanwhile has had none of them.
-    unlogged: BTreeSet<Seq>,
-}
-
-impl RoomState {
-    fn new(last: Seq, begin: Seq, version: i64) -> Self {
-        Self {
-            members: HashMap::new(),
-            last,
-            begin,
-            shown: 0,
-            version,
-            ticket: None,
-            waiting: VecDeque::new(),
-            newcomers: Vec::new(),
-            recent: VecDeque::new(),
-            unlogged: BTreeSet::new(),
-        }
-    }
-
-    /// What waits belongs to a topic that is gone.
-    pub(super) fn forget_waiting(&mut self) {
-        self.waiting.clear();
-        self.ticket = None;
-        self.newcomers.clear();
-    }
-
-    fn remember(&mut self, seq: Seq, request: RequestId) {
-        if self.recent.len() >= REMEMBERED {
-            self.recent.pop_front();
-        }
-        self.recent.push_back((seq, request));
-    }
-
-    /// The request that a number is known to be of.
-    fn request_of(&self, seq: Seq) -> Option<RequestId> {
-        self.recent.iter().rev().find(|(known, _)| *known == seq).map(|(_, request)| *request)
-    }
-}
 
 impl Shard {
     /// A record of a room: waits when the room does, else is sent.
@@ -172,29 +107,29 @@ impl Shard {
         record: &Arc<Record>,
     ) {
         let Some(state) = self.rooms.get_mut(&room) else { return };
-        if version <= state.shown {
-            return;
-        }
+        // A record that comes after its successor still tells of somebody of whom no other record does.
+        let unsure = state.change(joined, left, seq, version);
+        let old = version <= state.shown;
+        // Also who is seated by this very version: what was said since may have stood in the log before their stream began.
+        let tells = |known: i64| known < version || (known == version && !old);
         let new_here: Vec<UserId> = joined
             .iter()
-            .filter(|user| {
-                self.users.contains_key(*user) && !state.members.get(*user).is_some_and(Span::present)
-            })
+            .filter(|user| self.users.contains_key(*user))
+            .filter(|user| state.members.get(*user).is_none_or(|seat| tells(seat.version)))
             .cloned()
             .collect();
-        let missed_one = version > state.version + 1 && state.version > 0;
-        if new_here.is_empty() && !missed_one {
-            state.version = state.version.max(version);
-            for user in left {
-                if let Some(span) = state.members.get_mut(user) {
-                    span.left = span.left.or(Some(seq));
-                }
+        let missed_one = !old && version > state.version + 1 && state.version > 0;
+        if new_here.is_empty() && !missed_one && !unsure {
+            if !old {
+                state.version = state.version.max(version);
+                self.show_membership(room, record);
             }
-            self.show_membership(room, record);
             return;
         }
         let mut users: Vec<UserId> = state.members.keys().cloned().collect();
         users.extend(new_here);
+        users.sort_unstable();
+        users.dedup();
         self.wait(room, record);
         self.ask_members(room, users, 0);
     }
@@ -205,16 +140,16 @@ impl Shard {
         let Route::Room { left, version, .. } = &record.route else { return };
         state.shown = state.shown.max(*version);
         let Some(state) = self.rooms.get(&room) else { return };
-        let told = state.members.iter().filter(|(user, span)| span.present() || left.contains(*user));
-        let to = self.streams_of(told.map(|(user, _)| user));
+        let told = state.members.keys().filter(|user| state.is_present(user) || left.contains(*user));
+        let to = self.streams_of(told);
         self.deliver(&to, record);
     }
 
     /// The streams that may see this message.
     fn hearers(&self, room: RoomId, seq: Seq) -> Vec<ConnId> {
         let Some(state) = self.rooms.get(&room) else { return Vec::new() };
-        let may = state.members.iter().filter(|(_, span)| span.covers(seq));
-        let users = may.filter_map(|(user, _)| self.users.get(user));
+        let may = state.members.keys().filter(|user| state.may_see(user, seq));
+        let users = may.filter_map(|user| self.users.get(user));
         users.flat_map(|user| user.conns.iter().copied()).collect()
     }
 
@@ -232,8 +167,16 @@ impl Shard {
     }
 
     fn repair(&mut self, room: RoomId, after: Seq, before: Seq) {
+        if let Some(state) = self.rooms.get_mut(&room) {
+            state.asked = (after, before);
+        }
+        self.ask_messages(room, 0);
+    }
+
+    fn ask_messages(&mut self, room: RoomId, attempt: u32) {
+        let Some((after, before)) = self.rooms.get(&room).map(|state| state.asked) else { return };
         let Some(ticket) = self.next_ticket(room) else { return };
-        self.lookups.push(Lookup::Gap { room, ticket, after, before, attempt: 0 });
+        self.lookups.push(Lookup::Gap { room, ticket, after, before, attempt });
     }
 
     fn ask_members(&mut self, room: RoomId, users: Vec<UserId>, attempt: u32) {
@@ -252,59 +195,41 @@ impl Shard {
         if self.rooms.get(&room).is_none_or(|state| state.ticket != Some(ticket)) {
             return;
         }
-        let Ok(messages) = messages else {
-            self.retry_gap(room, attempt + 1);
-            return;
-        };
-        let found = messages.len();
+        let Ok(messages) = messages else { return self.retry_messages(room, attempt + 1) };
+        let reached = messages.last().map(|message| message.seq);
+        let Some(state) = self.rooms.get(&room) else { return };
+        let only_newcomers = state.serves_newcomers_beside_others();
         for message in messages {
             let Some(state) = self.rooms.get_mut(&room) else { return };
-            let mut to = Vec::new();
-            if message.seq == state.last.next() {
+            let to = if message.seq == state.last.next() && !only_newcomers {
                 state.last = message.seq;
                 state.unlogged.insert(message.seq);
                 state.remember(message.seq, message.request_id);
-                to = self.hearers(room, message.seq);
                 self.metrics.gaps_repaired_total.inc();
-            } else if let Some(state) = self.rooms.get(&room).filter(|state| message.seq <= state.last) {
-                let may =
-                    |user: &&UserId| state.members.get(*user).is_some_and(|span| span.covers(message.seq));
-                to = self.streams_of(state.newcomers.iter().filter(may));
-            }
-            let (head, tail) = (message_head(&message), self.vector.line());
+                self.hearers(room, message.seq)
+            } else {
+                let may = state.newcomers.iter().filter(|user| state.may_see(user, message.seq));
+                let may: Vec<UserId> = may.cloned().collect();
+                self.streams_of(may.iter())
+            };
+            let head = message_head(&message);
             for id in to {
-                self.push_frame(id, Frame { head: head.clone(), tail: tail.clone(), stamped: 0 }, "message");
+                self.push(id, head.clone(), 0, "message");
             }
         }
-        let Some(state) = self.rooms.get_mut(&room) else { return };
-        state.newcomers.clear();
-        let next = state.waiting.iter().find_map(|record| match record.route {
-            Route::Message { seq, .. } if seq > state.last => Some(seq),
-            _ => None,
-        });
-        let last = state.last;
-        match next {
+        let Some(state) = self.rooms.get(&room) else { return };
+        let before = state.asked.1;
+        match reached {
             // A page at a time.
-            Some(seq) if seq > last.next() && found > 0 => self.repair(room, last, seq),
+            Some(reached) if reached.next() < before => self.repair(room, reached, before),
+            Some(_) if only_newcomers || state.last.next() >= before => self.release(room),
             // PostgreSQL does not have it yet: a replica that lags.
-            Some(seq) if seq > last.next() => self.retry_gap(room, attempt + 1),
-            _ => self.release(room),
+            _ => self.retry_messages(room, attempt + 1),
         }
     }
 
-    fn retry_gap(&mut self, room: RoomId, attempt: u32) {
-        let Some(state) = self.rooms.get(&room) else { return };
-        let (after, next) = (
-            state.last,
-            state.waiting.iter().find_map(|record| match record.route {
-                Route::Message { seq, .. } if seq > state.last => Some(seq),
-                _ => None,
-            }),
-        );
-        let (Some(before), true) = (next, attempt < ATTEMPTS) else { return self.give_up(room) };
-        if let Some(ticket) = self.next_ticket(room) {
-            self.lookups.push(Lookup::Gap { room, ticket, after, before, attempt });
-        }
+    fn retry_messages(&mut self, room: RoomId, attempt: u32) {
+        if attempt < ATTEMPTS { self.ask_messages(room, attempt) } else { self.give_up(room) }
     }
 
     /// The room's members have been read.
@@ -319,45 +244,71 @@ impl Shard {
             return;
         }
         let Some(state) = self.rooms.get_mut(&room) else { return };
-        let Ok(members) = members else {
+        let record = state.waiting.front().cloned();
+        let nobody = &[][..];
+        let (joined, left, seq, version) = match record.as_deref().map(|record| &record.route) {
+            Some(Route::Room { joined, left, seq, version, .. }) => {
+                (joined.as_slice(), left.as_slice(), *seq, *version)
+            }
+            _ => (nobody, nobody, Seq(0), 0),
+        };
+        // A room that PostgreSQL does not know is one of which it does not know yet.
+        let Ok(Some(found)) = members else {
             if attempt + 1 >= ATTEMPTS {
                 return self.give_up(room);
             }
-            let record = state.waiting.front().cloned();
             let mut users: Vec<UserId> = state.members.keys().cloned().collect();
-            if let Some(Route::Room { joined, .. }) = record.as_deref().map(|record| &record.route) {
-                users.extend(joined.iter().filter(|user| self.users.contains_key(*user)).cloned());
-            }
+            users.extend(joined.iter().filter(|user| self.users.contains_key(*user)).cloned());
+            users.sort_unstable();
+            users.dedup();
             return self.ask_members(room, users, attempt + 1);
         };
-        let Some(found) = members else { return self.release(room) };
         state.version = state.version.max(found.version);
+        let until = found.last_seq.max(state.last).next();
         let mut lowest: Option<Seq> = None;
+        let mut too_many = Vec::new();
         for (user, span) in found.members {
             let Some(known) = self.users.get_mut(&user) else { continue };
             known.rooms.insert(room);
-            let new = !state.members.insert(user.clone(), span).is_some_and(|old| old.present());
-            if new && span.present() {
-                state.newcomers.push(user);
-                lowest = Some(lowest.map_or(span.joined, |lowest| lowest.min(span.joined)));
+            let before = state.seat(&user, span, found.version);
+            let Some(seat) = state.members.get(&user).filter(|seat| seat.span.present()) else { continue };
+            let from = seat.span.joined;
+            if before && !joined.contains(&user) {
+                continue;
             }
+            if until.0 - from.0 > MOST_LACKING {
+                too_many.extend(known.conns.iter().copied());
+                continue;
+            }
+            state.newcomers.push(user);
+            lowest = Some(lowest.map_or(from, |lowest| lowest.min(from)));
         }
-        // The event that was waited for goes first, then what its newcomers lack.
-        let record = state.waiting.front().cloned();
-        let (last, mark) = (state.last, found.last_seq);
+        // For an answer that is older than the record.
+        state.depart(left, seq, version);
+        // What the log has not shown yet is for newcomers alone, of whom the answer just told: of others it does not say whether they
+        // left before that.
+        let after = |joined: Seq| {
+            if state.serves_newcomers_beside_others() { joined } else { joined.min(state.last) }
+        };
+        let after = lowest.map(after).filter(|after| after.next() < until);
+        // The event that was waited for goes first, then what its newcomers lack. Until they have it, cursors stay before the event.
         if let Some(record) = record
             && matches!(record.route, Route::Room { .. })
         {
-            if let Some(state) = self.rooms.get_mut(&room) {
-                state.waiting.pop_front();
+            state.waiting.pop_front();
+            if after.is_some() {
+                state.held = Some((record.partition, record.offset));
+                self.vector.hold(record.partition, record.offset);
             }
-            self.show_membership(room, &record);
             self.vector.unpin(record.partition, record.offset);
+            self.show_membership(room, &record);
         }
-        let until = mark.max(last).next();
-        match lowest {
-            Some(joined) if joined.min(last).next() < until => self.repair(room, joined.min(last), until),
-            _ => self.release(room),
+        for id in too_many {
+            self.resync(id, "overflow");
+        }
+        match after {
+            Some(after) => self.repair(room, after, until),
+            None => self.release(room),
         }
     }
 
@@ -366,6 +317,9 @@ impl Shard {
         let Some(state) = self.rooms.get_mut(&room) else { return };
         state.ticket = None;
         state.newcomers.clear();
+        if let Some((partition, offset)) = state.held.take() {
+            self.vector.let_go(partition, offset);
+        }
         loop {
             let Some(state) = self.rooms.get_mut(&room) else { return };
             if state.ticket.is_some() {
@@ -383,8 +337,10 @@ impl Shard {
         let Some(state) = self.rooms.get(&room) else { return };
         let members: Vec<UserId> = state.members.keys().cloned().collect();
         let mut streams = self.streams_of(members.iter());
-        if let Some(Route::Room { joined, .. }) = state.waiting.front().map(|record| &record.route) {
-            streams.extend(self.streams_of(joined.iter()));
+        for record in &state.waiting {
+            if let Route::Room { joined, .. } = &record.route {
+                streams.extend(self.streams_of(joined.iter()));
+            }
         }
         streams.sort_unstable();
         streams.dedup();
@@ -396,6 +352,9 @@ impl Shard {
 
     fn drop_room(&mut self, room: RoomId) {
         let Some(state) = self.rooms.remove(&room) else { return };
+        if let Some((partition, offset)) = state.held {
+            self.vector.let_go(partition, offset);
+        }
         for record in state.waiting {
             self.vector.unpin(record.partition, record.offset);
         }
@@ -420,17 +379,19 @@ impl Shard {
         self.rooms.get(&room).into_iter().flat_map(|state| state.unlogged.iter().copied())
     }
 
-    /// A stream of this user is about to be live: the room is taken up unless it is already. `sent` is the highest number of the
-    /// stream's replay in it.
-    pub(super) fn take_up(&mut self, user: &UserId, room: &Room, sent: Option<Seq>) {
-        let state = self.rooms.entry(room.room_id).or_insert_with(|| match sent {
-            Some(sent) => RoomState::new(sent, Seq(0), room.version),
-            None => RoomState::new(room.last_seq, room.last_seq, room.version),
+    /// A stream of this user is about to be live: the room is taken up unless it is already, where its replay of the room ends, or
+    /// at the mark. A message from before that may be still to come, however often its readers have come back since.
+    pub(super) fn take_up(&mut self, user: &UserId, room: &Room, replayed: Option<&Stretch>) {
+        let state = self.rooms.entry(room.room_id).or_insert_with(|| match replayed {
+            Some(Stretch { lowest, logged: Some(logged), unlogged, .. }) => {
+                let mut state = RoomState::new(*logged, Seq(lowest.0 - 1), room.version);
+                state.unlogged = unlogged.range(..=*logged).copied().collect();
+                state
+            }
+            _ => RoomState::new(room.last_seq, room.last_seq, room.version),
         });
-        if state.version <= room.version || !state.members.contains_key(user) {
-            state.members.insert(user.clone(), room.span);
-            state.version = state.version.max(room.version);
-        }
+        state.seat(user, room.span, room.version);
+        state.version = state.version.max(room.version);
         if let Some(known) = self.users.get_mut(user) {
             known.rooms.insert(room.room_id);
         }

@@ -61,7 +61,7 @@ pub(super) fn session(name: &str) -> OpenSession {
     }
 }
 
-fn interests(rooms: &[(u128, i64, i64)]) -> Interests {
+pub(super) fn interests(rooms: &[(u128, i64, i64)]) -> Interests {
     let room = |(id, joined, last): &(u128, i64, i64)| Room {
         room_id: room(*id),
         span: Span { joined: Seq(*joined), left: None },
@@ -76,7 +76,7 @@ pub(super) fn at(next: &[i64]) -> Wanted {
 }
 
 /// A live stream of bob, who is in room 1 up to message 5.
-fn live(shard: &mut Shard, id: ConnId, wanted: Wanted) -> Outbox {
+pub(super) fn live(shard: &mut Shard, id: ConnId, wanted: Wanted) -> Outbox {
     let outbox = open(shard, id, wanted);
     shard.identify(id, Some(session("bob")));
     assert_eq!(shard.take_lookups(), [Lookup::Interests { conn: id, user: user("bob") }]);
@@ -85,7 +85,7 @@ fn live(shard: &mut Shard, id: ConnId, wanted: Wanted) -> Outbox {
 }
 
 /// What was written since the last call: event, data and cursor offsets of each.
-fn read(outbox: &Outbox) -> Vec<(String, String, Option<Vec<i64>>)> {
+pub(super) fn read(outbox: &Outbox) -> Vec<(String, String, Option<Vec<i64>>)> {
     let (text, _) = outbox::drain(outbox);
     let blocks = text.split("\n\n").filter(|block| !block.is_empty());
     let field = |block: &str, name: &str| {
@@ -108,16 +108,16 @@ fn read(outbox: &Outbox) -> Vec<(String, String, Option<Vec<i64>>)> {
         .collect()
 }
 
-fn messages(outbox: &Outbox) -> Vec<(String, Vec<i64>)> {
+pub(super) fn messages(outbox: &Outbox) -> Vec<(String, Vec<i64>)> {
     let events = read(outbox).into_iter().filter(|(event, ..)| event == "message");
     events.map(|(_, data, id)| (data, id.unwrap())).collect()
 }
 
-fn names(outbox: &Outbox) -> Vec<String> {
+pub(super) fn names(outbox: &Outbox) -> Vec<String> {
     read(outbox).into_iter().map(|(event, ..)| event).collect()
 }
 
-fn put(shard: &mut Shard, record: Record) {
+pub(super) fn put(shard: &mut Shard, record: Record) {
     shard.record(&Arc::new(record));
 }
 
@@ -132,7 +132,7 @@ pub(super) fn stored(room_no: u128, seq: i64) -> Message {
     }
 }
 
-fn seqs(outbox: &Outbox) -> Vec<i64> {
+pub(super) fn seqs(outbox: &Outbox) -> Vec<i64> {
     let number = |data: &str| match data.split_once(':') {
         Some((_, seq)) if !data.starts_with('{') => seq.parse().unwrap(),
         _ => serde_json::from_str::<serde_json::Value>(data).unwrap()["seq"].as_i64().unwrap(),
