@@ -17,6 +17,8 @@ ENV OPENSSL_STATIC=1 \
     RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=/usr/local/cargo=/cargo"
 # Without rust-toolchain.toml: the base image is that version, and it names tools that no build needs.
 COPY Cargo.toml Cargo.lock ./
+# The manifest alone: cargo reads those of all members.
+COPY fuzz/Cargo.toml fuzz/
 # All crates, built for programs that do nothing: this layer lives as long as Cargo.lock.
 RUN mkdir -p src/bin \
     && echo 'fn main() {}' >src/bin/gateway.rs \

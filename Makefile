@@ -2,7 +2,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/parley/target
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test image release pictures helm4 web fmt bench-controller bench-gateway life chaos
+.PHONY: help up down test fuzz image release pictures helm4 web fmt bench-controller bench-gateway life chaos
 
 help: ## what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1	/p' Makefile
@@ -15,6 +15,9 @@ down: ## ends it and removes all it made but the cache
 
 test: ## formatting, lints, unit, integration and end-to-end tests
 	@hack/test/run.sh
+
+fuzz: ## ten minutes of fuzzing each: records, cursors, bodies, plans, sealed boxes, settings
+	@hack/fuzz.sh
 
 image: ## the container image as a tar, without Docker
 	@hack/image/build.sh

@@ -21,12 +21,17 @@
 //! | [`worker`] | poll → decode → handle in one transaction → reply → commit | `kafka`, `store`, `wire`, `process` |
 //! | [`gateway`] | HTTP in, SSE out | `kafka`, `store`, `wire`, `process` |
 //! | [`loadgen`] | open-loop load, and the audit of what came of it | `kafka`, `wire`, `process` |
+//! | [`hot`] | the pure functions of the hot path as loops, for counts of instructions | `gateway`, `wire`, `worker` |
+//! | `fuzzing` | properties that hold for every input; in no release | all |
 //!
 //! The binaries in `src/bin` only parse their arguments and call one of the last four.
 
 pub mod api;
 pub mod controller;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod gateway;
+pub mod hot;
 pub mod ids;
 pub mod kafka;
 pub mod loadgen;

@@ -12,6 +12,7 @@
 #   build.sh assemble    the image from programs that are there, in IMAGE_OUT instead of $CACHE/image
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
+. "$LIB/release.sh"
 . "$LIB/web.sh"
 
 OUT=${IMAGE_OUT:-$CACHE/image}
@@ -20,16 +21,11 @@ LINKS=(controller worker gateway) # to the one binary, which looks at its name
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -n 1)
 
 binaries() {
-	local name target=x86_64-unknown-linux-gnu
-	[ "$(uname -m)" = x86_64 ] || target=$(uname -m)-unknown-linux-gnu
+	local name
 	web_dist
-	# With --target these flags reach the product only, not build scripts. Of the
-	# paths in it, only those of the registry's sources are the machine's own.
-	RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" OPENSSL_STATIC=1 \
-		cargo build --manifest-path "$ROOT/Cargo.toml" --locked --release --target "$target" --bin parley ||
-		die "the release build failed: see the lines above"
+	release_build --bin parley || die "the release build failed: see the lines above"
 	mkdir -p "$OUT/bin"
-	install -m 755 "$CARGO_TARGET_DIR/$target/release/parley" "$OUT/bin/parley.new"
+	install -m 755 "$RELEASE/parley" "$OUT/bin/parley.new"
 	if cmp -s "$OUT/bin/parley.new" "$OUT/bin/parley"; then rm "$OUT/bin/parley.new"; else mv "$OUT/bin/parley.new" "$OUT/bin/parley"; fi
 	for name in "${LINKS[@]}"; do ln -sfn parley "$OUT/bin/$name"; done
 }

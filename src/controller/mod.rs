@@ -19,6 +19,8 @@ mod deletion;
 mod desired;
 mod events;
 mod fights;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod lag;
 mod lease;
 mod lint;

@@ -9,7 +9,10 @@
 //! A gateway holds no state that another one lacks: sessions, memberships and messages are PostgreSQL's, events are Kafka's, and a
 //! browser that comes back may come to any of them.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod healthcheck;
+pub(crate) mod hot;
 mod http;
 mod hub;
 mod limits;

@@ -111,7 +111,7 @@ pub struct LimitArgs {
 
 impl RunArgs {
     /// What the flags' own types cannot tell.
-    pub(super) fn check(&self) -> Result<(), Exit> {
+    pub(crate) fn check(&self) -> Result<(), Exit> {
         if self.insecure_cookie && !self.listen_addr.ip().is_loopback() {
             return Err(Exit::settings(format!(
                 "--insecure-cookie is for loopback only, but --listen-addr is {}; use 127.0.0.1, or TLS in front and no --insecure-cookie",

@@ -1,6 +1,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, process::ExitCode};
 
 use clap::{ArgMatches, Command as Clap, CommandFactory, FromArgMatches};
+use tracing_subscriber::EnvFilter;
 
 use super::secret;
 
@@ -14,8 +15,13 @@ pub struct ProcessArgs {
     #[arg(long, env = "PARLEY_LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
     /// What is logged: a level, or targets with levels such as `info,parley::worker=debug`
-    #[arg(long, env = "PARLEY_LOG_LEVEL", default_value = "info")]
+    #[arg(long, env = "PARLEY_LOG_LEVEL", default_value = "info", value_parser = log_level)]
     pub log_level: String,
+}
+
+/// A filter that the log understands.
+fn log_level(text: &str) -> Result<String, String> {
+    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// How log lines look.
@@ -60,7 +66,7 @@ fn complain(line: &str) -> ExitCode {
 }
 
 /// clap's message up to its first blank line, on one line: the rest is usage, which `--help` gives.
-fn one_line(message: &str) -> String {
+pub(crate) fn one_line(message: &str) -> String {
     let head = message.split("\n\n").next().unwrap_or(message);
     head.split_whitespace().collect::<Vec<_>>().join(" ")
 }

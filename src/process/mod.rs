@@ -20,6 +20,8 @@ use clap::{CommandFactory, FromArgMatches};
 use prometheus::Registry;
 
 pub use exit::Exit;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use flags::one_line;
 pub use flags::{LogFormat, ProcessArgs};
 pub use health::{Dependency, Health};
 pub use secret::{Secret, SecretError};

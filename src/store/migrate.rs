@@ -1,8 +1,6 @@
-use std::str::FromStr as _;
+use sqlx::{ConnectOptions as _, Connection as _, migrate::Migrator};
 
-use sqlx::{ConnectOptions as _, Connection as _, migrate::Migrator, postgres::PgConnectOptions};
-
-use super::{Database, StoreError};
+use super::{Database, StoreError, pool};
 use crate::process::Secret;
 
 /// The migrations of this release, compiled in. Newer ones that a later release applied are no error: migrations only
@@ -19,12 +17,7 @@ fn migrator() -> Migrator {
 /// # Errors
 /// When PostgreSQL cannot be reached or a migration fails; a failed one leaves nothing behind.
 pub async fn migrate(url: &Secret) -> Result<usize, StoreError> {
-    let options = PgConnectOptions::from_str(url.reveal()).map_err(|_| {
-        StoreError::Settings(
-            "the database's URL is not of the form postgres://user:password@host:port/database".into(),
-        )
-    })?;
-    let mut connection = options.application_name("parley-migrate").connect().await?;
+    let mut connection = pool::options(url)?.application_name("parley-migrate").connect().await?;
     let before = applied(&mut connection).await.map_or(0, |versions| versions.len());
     let migrator = migrator();
     migrator.run(&mut connection).await.map_err(|error| StoreError::from(sqlx::Error::from(error)))?;

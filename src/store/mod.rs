@@ -23,6 +23,8 @@ pub mod users;
 pub use clock::Clock;
 pub use error::StoreError;
 pub use migrate::{migrate, missing_migrations};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use pool::usable;
 pub use pool::{Database, DatabaseArgs, PoolState};
 
 /// A connection, from the pool or inside a transaction.

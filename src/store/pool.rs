@@ -66,20 +66,66 @@ fn url(file: Option<&Path>) -> Result<Secret, StoreError> {
     url.ok_or_else(|| StoreError::Settings(format!("no database is named: set {URL} or --database-url-file")))
 }
 
+/// The parameters of a URL that sqlx knows.
+const PARAMETERS: &[&str] = &[
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
+
+/// How the database of this URL is reached.
+pub(super) fn options(url: &Secret) -> Result<PgConnectOptions, StoreError> {
+    let text = url.reveal();
+    // sqlx reads any scheme as its own, and its text could repeat parts of the URL.
+    let ours = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
+    let parsed = ours.then(|| known_parameters(text)).transpose()?;
+    parsed.and_then(|()| PgConnectOptions::from_str(text).ok()).ok_or_else(|| {
+        StoreError::Settings(
+            "the database's URL is not of the form postgres://user:password@host:port/database".into(),
+        )
+    })
+}
+
+/// sqlx ignores a parameter that it does not know, and logs its value, which may be that of a misspelt password.
+fn known_parameters(url: &str) -> Result<(), StoreError> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let mut names =
+        query.split('&').filter_map(|pair| pair.split('=').next()).filter(|name| !name.is_empty());
+    if names.all(|name| PARAMETERS.contains(&name) || name.starts_with("options[")) {
+        return Ok(());
+    }
+    let known = PARAMETERS.join(", ");
+    Err(StoreError::Settings(format!("the database's URL has an unknown parameter; there are {known}")))
+}
+
+/// Whether a process would start with this URL.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn usable(url: &Secret) -> Result<(), StoreError> {
+    options(url).map(drop)
+}
+
 impl Database {
     /// A pool for this URL of at most `max_connections`, none of which is opened yet.
     ///
     /// # Errors
     /// [`StoreError::Settings`] when the URL is none.
     pub fn open(url: &Secret, application: &str, max_connections: u32) -> Result<Self, StoreError> {
-        // sqlx reads any scheme as its own, and its text could repeat parts of the URL.
-        let ours = ["postgres://", "postgresql://"].iter().any(|scheme| url.reveal().starts_with(scheme));
-        let parsed = ours.then(|| PgConnectOptions::from_str(url.reveal()).ok()).flatten();
-        let options = parsed.ok_or_else(|| {
-            StoreError::Settings(
-                "the database's URL is not of the form postgres://user:password@host:port/database".into(),
-            )
-        })?;
+        let options = options(url)?;
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             // A broken connection shows at its first statement and the batch is run again, which is cheaper than a
@@ -169,7 +215,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_bad_url_is_told_without_its_password() {
-        for url in ["hunter2", "postgres://u:hunter2@host:port/d", "mysql://u:hunter2@h/d"] {
+        for url in [
+            "hunter2",
+            "postgres://u:hunter2@host:port/d",
+            "mysql://u:hunter2@h/d",
+            "postgres://u@h/d?sslmode=require&Password=hunter2",
+            "postgres://u@h/d?%70assword=hunter2",
+        ] {
             let error = Database::open(&Secret::new(url.to_owned()), "test", 1).unwrap_err();
             assert!(matches!(error, StoreError::Settings(_)), "{error}");
             assert!(!error.to_string().contains("hunter2"), "{error}");

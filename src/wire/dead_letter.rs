@@ -1,7 +1,10 @@
 use super::{DEAD_LETTER, ErrorCode, HeaderName, Incoming, Outgoing};
 
-/// The most bytes of a value that is kept of a record whose signature did not verify: anybody may have written it.
+/// The most bytes that are kept of the key, the value, and each header's name and value of a record whose signature did not verify:
+/// anybody may have written it.
 const UNVERIFIED_BYTES: usize = 1_024;
+/// The most of its headers that are kept.
+const HEADERS: usize = 64;
 
 /// Where a dead-lettered record stood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +30,7 @@ pub struct DeadLetter<'a> {
     pub message: &'a str,
     /// How often it was tried.
     pub attempts: u32,
-    /// Whether its signature verified; if not, its value is cut short.
+    /// Whether its signature verified; if not, all that its sender wrote is cut short.
     pub verified: bool,
 }
 
@@ -35,11 +38,11 @@ impl DeadLetter<'_> {
     /// The record for the `dead-letter` topic: the original key, value and headers, then origin, reason and attempts.
     pub fn to_record(&self) -> Outgoing {
         let from = self.record;
-        let kept = if self.verified { from.value.len() } else { from.value.len().min(UNVERIFIED_BYTES) };
-        let mut out = Outgoing::new(DEAD_LETTER, from.key.to_vec(), from.value[..kept].to_vec());
-        for (name, value) in from.headers.iter().take(64) {
-            let kept = if self.verified { value.len() } else { value.len().min(UNVERIFIED_BYTES) };
-            out.push_raw((*name).to_owned(), value[..kept].to_vec());
+        let most = if self.verified { usize::MAX } else { UNVERIFIED_BYTES };
+        let kept = |bytes: &[u8]| bytes[..bytes.len().min(most)].to_vec();
+        let mut out = Outgoing::new(DEAD_LETTER, kept(from.key), kept(from.value));
+        for (name, value) in from.headers.iter().take(HEADERS) {
+            out.push_raw(name[..name.floor_char_boundary(most)].to_owned(), kept(value));
         }
         out.push(HeaderName::OriginTopic, from.topic);
         out.push(HeaderName::OriginPartition, self.origin.partition.to_string());

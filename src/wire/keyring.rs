@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 pub(super) type HmacSha256 = Hmac<Sha256>;
 
@@ -67,12 +67,23 @@ impl KeyFile {
     /// # Errors
     /// When it cannot be read or is not such a file.
     pub(super) fn load(path: &Path) -> Result<(String, BTreeMap<String, [u8; 32]>), KeyFileError> {
-        let name = || path.display().to_string();
-        let mut text =
-            std::fs::read_to_string(path).map_err(|source| KeyFileError::Read { path: name(), source })?;
-        let parsed = serde_json::from_str::<Self>(&text);
-        text.zeroize();
-        let file = parsed.map_err(|_| KeyFileError::Shape { path: name() })?;
+        let name = path.display().to_string();
+        match std::fs::read_to_string(path).map(Zeroizing::new) {
+            Ok(text) => Self::parse(&text, &name),
+            Err(source) => Err(KeyFileError::Read { path: name, source }),
+        }
+    }
+
+    /// Reads the text of the file at `path`.
+    ///
+    /// # Errors
+    /// When it is not that of a key file.
+    pub(super) fn parse(
+        text: &str,
+        path: &str,
+    ) -> Result<(String, BTreeMap<String, [u8; 32]>), KeyFileError> {
+        let name = || path.to_owned();
+        let file = serde_json::from_str::<Self>(text).map_err(|_| KeyFileError::Shape { path: name() })?;
         let mut keys = BTreeMap::new();
         for (id, mut encoded) in file.keys {
             let decoded =
@@ -111,7 +122,7 @@ impl Keyring {
         Self::build(active_id, keys).ok_or_else(|| KeyFileError::Shape { path: path.display().to_string() })
     }
 
-    fn build(active_id: String, keys: BTreeMap<String, [u8; 32]>) -> Option<Self> {
+    pub(super) fn build(active_id: String, keys: BTreeMap<String, [u8; 32]>) -> Option<Self> {
         let mut all = BTreeMap::new();
         for (id, mut key) in keys {
             all.insert(id, HmacSha256::new_from_slice(&key).ok()?);

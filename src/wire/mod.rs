@@ -6,7 +6,10 @@
 mod dead_letter;
 mod error_code;
 mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod headers;
+pub(crate) mod hot;
 mod incoming;
 mod keyring;
 mod kind;

@@ -1,11 +1,15 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{AddFriend, AddRoom, ErrorCode, Failure, Kind, MAX_MESSAGE_BYTES, Request};
+use super::{
+    AddFriend, AddRoom, ErrorCode, Failure, Kind, ListFriends, ListRooms, MAX_MESSAGE_BYTES, Request,
+};
 use crate::ids::{SessionKey, UserId};
 
 /// The most ids that one list may name.
 pub const MAX_IDS: usize = 100;
+/// The most bytes of a text that only its sender understands, or that was ours before: a message's own name, the mark of a page.
+const MAX_MARK_BYTES: usize = 128;
 /// The most members that a room may have.
 pub const MAX_ROOM_MEMBERS: usize = 10_000;
 
@@ -44,7 +48,18 @@ impl Request {
     /// # Errors
     /// `invalid_request` or `too_large`.
     pub fn check(&self) -> Result<(), Failure> {
+        let bounded = |name: &str, text: &Option<String>| match text {
+            Some(text) if text.len() > MAX_MARK_BYTES || text.contains('\0') => Err(Failure::new(
+                ErrorCode::InvalidRequest,
+                format!("{name} must have at most {MAX_MARK_BYTES} bytes, and no NUL"),
+            )),
+            _ => Ok(()),
+        };
         let ids = match self {
+            Self::ListRooms(ListRooms { page, .. }) | Self::ListFriends(ListFriends { page, .. }) => {
+                bounded("after", &page.after)?;
+                None
+            }
             Self::AddRoom(AddRoom { friend_id, .. }) | Self::AddFriend(AddFriend { friend_id, .. }) => {
                 Some(friend_id.len())
             }
@@ -53,12 +68,7 @@ impl Request {
                     let text = format!("message has more than {MAX_MESSAGE_BYTES} bytes");
                     return Err(Failure::new(ErrorCode::TooLarge, text));
                 }
-                if chat.client_message_id.as_ref().is_some_and(|id| id.len() > 128) {
-                    return Err(Failure::new(
-                        ErrorCode::InvalidRequest,
-                        "clientMessageId has more than 128 bytes",
-                    ));
-                }
+                bounded("clientMessageId", &chat.client_message_id)?;
                 None
             }
             _ => None,
@@ -153,6 +163,14 @@ mod tests {
         let many = format!(r#"{{"userId":"bob","friendId":[{}]}}"#, many.join(","));
         assert_eq!(code(Kind::AddFriend, &many), ErrorCode::TooLarge);
         assert_eq!(code(Kind::Login, "{"), ErrorCode::InvalidRequest);
+        // What PostgreSQL could not take would fail its whole batch.
+        for mark in ["a\\u0000b", &"x".repeat(129)] {
+            let page = format!(r#"{{"userId":"bob","after":"{mark}"}}"#);
+            assert_eq!(code(Kind::ListRooms, &page), ErrorCode::InvalidRequest);
+            assert_eq!(code(Kind::ListFriends, &page), ErrorCode::InvalidRequest);
+            let named = chat("hi").replace("\"later\":1", &format!("\"clientMessageId\":\"{mark}\""));
+            assert_eq!(code(Kind::AddChat, &named), ErrorCode::InvalidRequest);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, fmt, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use crypto_box::{PublicKey, SecretKey};
+use crypto_box::{PublicKey, SecretKey, aead::rand_core::CryptoRngCore};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -117,10 +117,30 @@ impl SealingKeys {
         user_id: &UserId,
         request_id: RequestId,
     ) -> Result<SealedPassword, SealError> {
+        self.seal_with(password, user_id, request_id, &mut crypto_box::aead::OsRng)
+    }
+
+    /// The same with random bytes from elsewhere.
+    pub(super) fn seal_with(
+        &self,
+        password: &Password,
+        user_id: &UserId,
+        request_id: RequestId,
+        random: &mut impl CryptoRngCore,
+    ) -> Result<SealedPassword, SealError> {
         let content =
             Content { password: password.reveal().to_owned(), user_id: user_id.clone(), request_id };
         let plain = Zeroizing::new(serde_json::to_vec(&content).map_err(|_| SealError::Seal)?);
-        let sealed = self.active.seal(&mut crypto_box::aead::OsRng, &plain).map_err(|_| SealError::Seal)?;
+        self.seal_bytes(&plain, random)
+    }
+
+    /// Seals anything.
+    pub(super) fn seal_bytes(
+        &self,
+        plain: &[u8],
+        random: &mut impl CryptoRngCore,
+    ) -> Result<SealedPassword, SealError> {
+        let sealed = self.active.seal(random, plain).map_err(|_| SealError::Seal)?;
         Ok(SealedPassword { key_id: self.active_id.clone(), sealed: STANDARD.encode(sealed) })
     }
 }
@@ -172,14 +192,20 @@ pub fn generate_seal_pair() -> ([u8; 32], Zeroizing<[u8; 32]>) {
     (secret.public_key().to_bytes(), Zeroizing::new(secret.to_bytes()))
 }
 
+/// Both sides of one key.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn sides(secret: [u8; 32]) -> (SealingKeys, OpeningKeys) {
+    let secret = SecretKey::from(secret);
+    let sealing = SealingKeys { active_id: "s1".to_owned(), active: secret.public_key() };
+    (sealing, OpeningKeys(BTreeMap::from([("s1".to_owned(), secret)])))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn pair() -> (SealingKeys, OpeningKeys) {
-        let (public, secret) = generate_seal_pair();
-        let sealing = SealingKeys { active_id: "s1".into(), active: PublicKey::from(public) };
-        (sealing, OpeningKeys(BTreeMap::from([("s1".to_owned(), SecretKey::from(*secret))])))
+        sides(*generate_seal_pair().1)
     }
 
     #[test]

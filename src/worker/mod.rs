@@ -17,6 +17,7 @@ mod settings;
 mod stored;
 mod traced;
 
+pub(crate) use handlers::batches;
 pub use metrics::WorkerMetrics;
 pub use run::run;
 pub use settings::{GroupProtocol, KeyArgs, RunArgs};

@@ -94,6 +94,12 @@ pub(super) struct Settings {
 }
 
 impl RunArgs {
+    /// Whether a worker would start with these.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn usable(&self) -> Result<(), Exit> {
+        self.check().map(drop)
+    }
+
     /// Checks what no single flag can.
     ///
     /// # Errors

@@ -18,6 +18,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("worker", &["ids", "kafka", "process", "store", "wire"]),
     ("gateway", &["ids", "kafka", "process", "store", "wire"]),
     ("loadgen", &["ids", "kafka", "process", "store", "wire"]),
+    ("hot", &["gateway", "wire", "worker"]),
+    ("fuzzing", &["controller", "gateway", "kafka", "process", "store", "wire", "worker"]),
 ];
 
 /// Process skeleton parts that the layers below services may use as well: a secret, and metrics as data.

@@ -61,6 +61,7 @@ fn unknown_settings() {
         refuses(program, &[], &[("PARLEY_KAFKA_BOOTSTRAP_SERVER", "x:1")], "PARLEY_KAFKA_BOOTSTRAP_SERVER");
         refuses(program, &["--admin-addr", "nowhere"], &[], "--admin-addr");
         refuses(program, &["--log-format", "xml"], &[], "--log-format");
+        refuses(program, &["--log-level", "parley=loud"], &[], "--log-level");
     }
 }
 
@@ -117,6 +118,8 @@ fn unusable_secrets() {
     for program in ["worker", "gateway"] {
         refuses(program, &[], &[("PARLEY_REQUEST_KEYS_FILE", "/nowhere.json")], "/nowhere.json");
         refuses(program, &[], &[("PARLEY_DATABASE_URL", "mysql://x")], "database");
+        let misspelt = format!("postgres://user@127.0.0.1:1/parley?Password={SECRET}");
+        refuses(program, &[], &[("PARLEY_DATABASE_URL", &misspelt)], "unknown parameter");
         refuses(program, &["--database-url-file", "/nowhere"], &[], "PARLEY_DATABASE_URL");
     }
 }

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kube::core::cel::{Validator, apply_defaults};
+use kube::core::cel::{CompiledSchema, ValidationErrors, Validator, apply_defaults, compile_schema};
 use locate::Lines;
 use schema::Finding;
 use serde_json::Value;
@@ -35,16 +35,24 @@ pub(super) struct Document {
     before: usize,
 }
 
+/// The schema and its rules, read and compiled once for all sets.
+pub(super) struct Linter {
+    schema: Value,
+    rules: CompiledSchema,
+    validator: Validator,
+}
+
 /// Checks files and prints what it finds, `FILE:LINE: FIELD: MESSAGE`.
 pub(super) fn run(args: &LintArgs) -> Result<(), Exit> {
     let mut out = std::io::stdout().lock();
+    let linter = Linter::new();
     let mut bad = 0;
     let mut sets = 0;
     for file in &args.files {
         let text = read(file)?;
-        let (documents, mut findings) = documents(&text);
+        let (documents, mut findings) = linter.documents(&text);
         sets += documents.len();
-        findings.extend(documents.iter().flat_map(check));
+        findings.extend(documents.iter().flat_map(|document| linter.check(document)));
         findings.sort();
         bad += findings.len();
         for (line, finding) in findings {
@@ -62,26 +70,85 @@ pub(super) fn read(file: &Path) -> Result<String, Exit> {
     std::fs::read_to_string(file).map_err(|error| Exit::failure(format!("{}: {error}", file.display())))
 }
 
-/// The ChatTopicSets of a file, and what is wrong with its YAML, by line.
-pub(super) fn documents(text: &str) -> (Vec<Document>, Vec<(usize, Finding)>) {
-    let schema = api::schema();
-    let (mut documents, mut findings) = (Vec::new(), Vec::new());
-    for (before, part) in split(text) {
-        // Through the YAML library's own value, which refuses a key that stands twice.
-        let parsed = serde_yaml::from_str::<serde_yaml::Value>(&part)
-            .and_then(|value| serde_yaml::from_value::<Value>(value.clone()));
-        match parsed {
-            Ok(object) if object["kind"] == "ChatTopicSet" => {
-                documents.push(Document { object: apply_defaults(&schema, &object), text: part, before });
-            }
-            Ok(_) => {}
-            Err(error) => {
-                let line = error.location().map_or(1, |at| at.line());
-                findings.push((before + line, Finding { path: String::new(), message: error.to_string() }));
+impl Linter {
+    pub(super) fn new() -> Self {
+        let schema = api::schema();
+        let rules = compile_schema(&schema);
+        Self { schema, rules, validator: Validator::new() }
+    }
+
+    /// The ChatTopicSets of a file, and what is wrong with its YAML, by line.
+    pub(super) fn documents(&self, text: &str) -> (Vec<Document>, Vec<(usize, Finding)>) {
+        let (mut documents, mut findings) = (Vec::new(), Vec::new());
+        for (before, part) in split(text) {
+            // Through the YAML library's own value, which refuses a key that stands twice.
+            let parsed = serde_yaml::from_str::<serde_yaml::Value>(&part)
+                .and_then(|value| serde_yaml::from_value::<Value>(value.clone()));
+            match parsed {
+                Ok(mut object) if object["kind"] == "ChatTopicSet" => {
+                    drop_nulls(&mut object);
+                    let object = apply_defaults(&self.schema, &object);
+                    documents.push(Document { object, text: part, before });
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let line = error.location().map_or(1, |at| at.line());
+                    let finding = Finding { path: String::new(), message: error.to_string() };
+                    findings.push((before + line, finding));
+                }
             }
         }
+        (documents, findings)
     }
-    (documents, findings)
+
+    /// Everything that is wrong with one set, by line of its file.
+    pub(super) fn check(&self, document: &Document) -> Vec<(usize, Finding)> {
+        let Document { object, text, before } = document;
+        let finding = |path: &str, message: String| Finding { path: path.to_owned(), message };
+        let mut findings = Vec::new();
+        if object["apiVersion"] != "parley.dev/v1alpha1" {
+            findings.push(finding("apiVersion", "must be parley.dev/v1alpha1".to_owned()));
+        }
+        if object["metadata"]["name"].as_str().is_none_or(str::is_empty) {
+            findings.push(finding("metadata", "name is missing".to_owned()));
+        }
+        let structural = self.structural(object);
+        // Rules are written for what the schema accepts.
+        if structural.is_empty() {
+            findings.extend(self.rules(object));
+            findings.extend(config(object));
+        }
+        findings.extend(structural);
+        let lines = Lines::of(text);
+        findings.into_iter().map(|finding| (before + lines.find(&finding.path), finding)).collect()
+    }
+
+    /// What the schema refuses of a set.
+    pub(super) fn structural(&self, object: &Value) -> Vec<Finding> {
+        if object["spec"].is_null() {
+            return vec![Finding { path: String::new(), message: "spec is missing".to_owned() }];
+        }
+        schema::check(&object["spec"], &self.schema["properties"]["spec"], "spec")
+    }
+
+    /// What the rules refuse of a set that the schema accepts.
+    pub(super) fn rules(&self, object: &Value) -> Vec<Finding> {
+        let checked = self.validator.validate_compiled(&self.rules, object, None);
+        let errors = checked.err().map(ValidationErrors::into_vec).unwrap_or_default();
+        errors.into_iter().map(|error| Finding { path: error.field_path, message: error.message }).collect()
+    }
+}
+
+/// A null counts as if its field had been left out: the API server drops it before it fills in defaults.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
 }
 
 /// The documents of a stream, each with the number of lines before it.
@@ -96,36 +163,6 @@ fn split(text: &str) -> Vec<(usize, String)> {
         }
     }
     parts
-}
-
-/// Everything that is wrong with one set, by line of its file.
-pub(super) fn check(document: &Document) -> Vec<(usize, Finding)> {
-    let Document { object, text, before } = document;
-    let finding = |path: &str, message: String| Finding { path: path.to_owned(), message };
-    let mut findings = Vec::new();
-    if object["apiVersion"] != "parley.dev/v1alpha1" {
-        findings.push(finding("apiVersion", "must be parley.dev/v1alpha1".to_owned()));
-    }
-    if object["metadata"]["name"].as_str().is_none_or(str::is_empty) {
-        findings.push(finding("metadata", "name is missing".to_owned()));
-    }
-    let schema = api::schema();
-    let structural = if object["spec"].is_null() {
-        vec![finding("", "spec is missing".to_owned())]
-    } else {
-        schema::check(&object["spec"], &schema["properties"]["spec"], "spec")
-    };
-    // Rules are written for what the schema accepts.
-    if structural.is_empty() {
-        if let Err(errors) = Validator::new().validate(&schema, object, None) {
-            findings
-                .extend(errors.into_vec().into_iter().map(|error| finding(&error.field_path, error.message)));
-        }
-        findings.extend(config(object));
-    }
-    findings.extend(structural);
-    let lines = Lines::of(text);
-    findings.into_iter().map(|finding| (before + lines.find(&finding.path), finding)).collect()
 }
 
 /// Configuration values that no topic can take. The API server lets them through, so that they cost only their topic.
@@ -147,8 +184,9 @@ mod tests {
     use super::*;
 
     fn findings(text: &str) -> Vec<String> {
-        let (documents, mut findings) = documents(text);
-        findings.extend(documents.iter().flat_map(check));
+        let linter = Linter::new();
+        let (documents, mut findings) = linter.documents(text);
+        findings.extend(documents.iter().flat_map(|document| linter.check(document)));
         findings.sort();
         findings.into_iter().map(|(line, f)| format!("{line}: {}: {}", f.path, f.message)).collect()
     }
@@ -159,7 +197,7 @@ mod tests {
             let path = entry.unwrap().path();
             let text = std::fs::read_to_string(&path).unwrap();
             assert_eq!(findings(&text), [] as [String; 0], "{}", path.display());
-            assert!(!documents(&text).0.is_empty(), "{}", path.display());
+            assert!(!Linter::new().documents(&text).0.is_empty(), "{}", path.display());
         }
     }
 
@@ -215,6 +253,21 @@ spec:
         assert!(found[0].starts_with("4: spec: every topic of a worker"), "{found:?}");
         assert!(found[1].starts_with("6: spec.topics[0].name: a topic name holds only"), "{found:?}");
         assert!(found[2].starts_with("8: spec.topics[1].config: config retention.ms: 1.5"), "{found:?}");
+    }
+
+    #[test]
+    fn a_null_is_as_good_as_nothing() {
+        let text = "\
+apiVersion: parley.dev/v1alpha1
+kind: ChatTopicSet
+metadata: {name: s}
+spec:
+  driftPolicy:
+  workers:
+  topics: [{name: a, partitions: null, unmanagedConfig: null, config: {retention.ms: null}}]
+";
+        assert_eq!(findings(text), [] as [String; 0]);
+        assert_eq!(findings(&text.replace("[{name: a", "[{name: null")).len(), 1, "but a name must be there");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{config::same_value, *};
 use crate::{
     api::{PartitionIncreasePolicy, Reason, TopicOrigin, TopicState, TopicStatus},
-    controller::desired::DesiredTopic,
+    controller::{desired::DesiredTopic, fuzzing::perform},
 };
 
 fn policies() -> Policies {
@@ -318,40 +318,6 @@ fn any_policies() -> impl Strategy<Value = Policies> {
             adoption,
             spec_settled,
         })
-}
-
-/// Does to a simulated topic what Kafka would.
-fn perform(live: &Live, deeds: &[Deed]) -> Live {
-    let mut live = live.clone();
-    for deed in deeds {
-        match (deed, &mut live) {
-            (Deed::Create(topic), live @ Live::Absent) => {
-                *live = Live::Present(LiveTopic {
-                    id: "made".to_owned(),
-                    partitions: topic.partitions.unwrap_or(1),
-                    replicas: topic.replicas.unwrap_or(1),
-                    settling: false,
-                    led: true,
-                    config: Ok(topic.config.clone()),
-                });
-            }
-            (Deed::Grow(to), Live::Present(topic)) => {
-                assert!(*to > topic.partitions, "Kafka refuses anything but growth");
-                topic.partitions = *to;
-            }
-            (Deed::Configure(changes), Live::Present(topic)) => {
-                let Ok(config) = &mut topic.config else { panic!("configured blindly") };
-                for change in changes {
-                    match change {
-                        ConfigChange::Set { key, value } => drop(config.insert(key.clone(), value.clone())),
-                        ConfigChange::Reset { key } => drop(config.remove(key)),
-                    }
-                }
-            }
-            (deed, live) => panic!("{deed:?} makes no sense for {live:?}"),
-        }
-    }
-    live
 }
 
 proptest! {

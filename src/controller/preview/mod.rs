@@ -58,9 +58,10 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Plans every set of the files and prints it. Ends with code 0 when nothing would change, 2 when something would.
 pub(super) async fn run(args: PlanArgs) -> Result<(), Exit> {
     let mut sets = Vec::new();
+    let linter = lint::Linter::new();
     for file in &args.files {
-        let (documents, mut findings) = lint::documents(&lint::read(file)?);
-        findings.extend(documents.iter().flat_map(lint::check));
+        let (documents, mut findings) = linter.documents(&lint::read(file)?);
+        findings.extend(documents.iter().flat_map(|document| linter.check(document)));
         if let Some((line, finding)) = findings.into_iter().min() {
             return Err(Exit::failure(format!(
                 "{}:{line}: {}: {}",

@@ -19,12 +19,13 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-
 /// Whether a request that changes something comes from a page of ours: `Sec-Fetch-Site: same-origin`, or, from a client that does
 /// not send that, an `Origin` of this host; and JSON, which no form can send.
 pub(super) fn from_our_page(headers: &HeaderMap) -> Result<(), Problem> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    // What cannot be read is there all the same, and is none of the words that open the door.
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let same_origin = match (text("sec-fetch-site"), text("origin")) {
         (Some(site), _) => site == "same-origin",
         (None, Some(origin)) => {
             let host = origin.split_once("://").map(|(_, host)| host);
-            host.is_some() && host == text("host")
+            host.is_some_and(|host| !host.is_empty()) && host == text("host")
         }
         (None, None) => false,
     };
@@ -112,5 +113,13 @@ mod tests {
         assert!(!allowed(&[json, host]));
         assert!(!allowed(&[("sec-fetch-site", "same-origin")]));
         assert!(!allowed(&[("content-type", "text/plain"), ("sec-fetch-site", "same-origin")]));
+        assert!(!allowed(&[json, ("host", ""), ("origin", "https://")]));
+        let mut unreadable = HeaderMap::new();
+        for (name, value) in [json, host, ("origin", "https://chat.example:8080")] {
+            unreadable.insert(name, HeaderValue::from_static(value));
+        }
+        assert!(from_our_page(&unreadable).is_ok());
+        unreadable.insert("sec-fetch-site", HeaderValue::from_bytes(b"\xff").unwrap());
+        assert!(from_our_page(&unreadable).is_err());
     }
 }

@@ -22,7 +22,7 @@ use crate::{
 pub(super) struct NewStatus {
     /// At most 140 characters; may be empty.
     #[schema(value_type = String, max_length = 140)]
-    status: StatusText,
+    pub(super) status: StatusText,
 }
 
 /// The user of this session.

@@ -25,9 +25,9 @@ use crate::{
 pub(super) struct NewMessage {
     /// 1 to 16,384 bytes of UTF-8 after trimming, without NUL.
     #[schema(value_type = String, min_length = 1)]
-    message: MessageText,
+    pub(super) message: MessageText,
     /// The client's own name for it, at most 128 bytes.
-    client_message_id: Option<String>,
+    pub(super) client_message_id: Option<String>,
 }
 
 /// `?before=&after=&limit=`.
@@ -57,7 +57,7 @@ pub(super) struct History {
 pub(super) struct ReadMark {
     /// The number of the newest message that was read.
     #[schema(minimum = 0)]
-    seq: i64,
+    pub(super) seq: i64,
 }
 
 /// Sends a message to a room of mine.

@@ -5,6 +5,8 @@ mod body;
 mod described;
 mod events;
 mod friends;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod guard;
 mod me;
 mod messages;

@@ -25,7 +25,7 @@ pub(super) struct NewRoom {
     pub(super) friend_id: Vec<UserId>,
     /// Its name; made of the members' names when absent.
     #[schema(value_type = Option<String>, min_length = 1, max_length = 64)]
-    room_name: Option<Name>,
+    pub(super) room_name: Option<Name>,
 }
 
 /// Friends that are to join a room.

@@ -28,10 +28,10 @@ use crate::{
 pub(super) struct Credentials {
     /// The account.
     #[schema(value_type = String, min_length = 2, max_length = 32)]
-    user_id: UserId,
+    pub(super) user_id: UserId,
     /// Its password.
     #[schema(value_type = String, min_length = 8, max_length = 128)]
-    password: Password,
+    pub(super) password: Password,
 }
 
 /// `?everywhere=`.

@@ -27,16 +27,16 @@ use crate::{
 pub(super) struct NewUser {
     /// 2 to 32 characters of a-z, 0-9, dot, underscore, hyphen.
     #[schema(value_type = String, min_length = 2, max_length = 32)]
-    user_id: UserId,
+    pub(super) user_id: UserId,
     /// 8 to 128 characters.
     #[schema(value_type = String, min_length = 8, max_length = 128)]
-    password: Password,
+    pub(super) password: Password,
     /// An email address.
     #[schema(value_type = String)]
-    email: Email,
+    pub(super) email: Email,
     /// A name for people.
     #[schema(value_type = String, min_length = 1, max_length = 64)]
-    user_name: Name,
+    pub(super) user_name: Name,
 }
 
 /// Signs up.

@@ -3,6 +3,7 @@
 //! is shared between shards.
 
 mod dispatch;
+pub(super) mod hot;
 mod lookup;
 #[cfg(test)]
 mod model;

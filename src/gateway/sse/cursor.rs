@@ -118,15 +118,17 @@ impl Cursor {
                 }
                 Some(Self::Offsets { epoch, next })
             }
-            (Some(millis), None) if third == "t" && millis.bytes().all(|b| b.is_ascii_digit()) => {
-                Some(Self::Time { epoch, millis: millis.parse().ok()? })
+            (Some(digits), None) if third == "t" => {
+                let millis: i64 = digits.parse().ok()?;
+                // Not "+1", "007" or "-1".
+                (millis >= 0 && millis.to_string() == digits).then_some(Self::Time { epoch, millis })
             }
             _ => None,
         }
     }
 }
 
-/// LEB128, as in protocol buffers.
+/// LEB128, as in protocol buffers, in its shortest form.
 fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         bytes.push(u8::try_from(value & 0x7f).unwrap_or(0) | 0x80);
@@ -143,7 +145,7 @@ fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
         let low = u64::from(first & 0x7f);
         value |= low.checked_shl(shift).filter(|shifted| shifted >> shift == low)?;
         if first & 0x80 == 0 {
-            return Some(value);
+            return (*first != 0 || shift == 0).then_some(value);
         }
     }
     None
@@ -195,7 +197,10 @@ mod tests {
             "v1.000000000000.AA.",
             "v1.000000000000.gA",
             "v1.000000000000.t.",
+            "v1.000000000000.gAA", // zero in two bytes
             "v1.000000000000.t.-1",
+            "v1.000000000000.t.+1",
+            "v1.000000000000.t.007",
             "v1.000000000000.t.1.2",
             "v1.000000000000.x.1",
             "v1.000000000000.______________8B",

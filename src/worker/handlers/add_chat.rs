@@ -243,5 +243,6 @@ fn said(job: &Job, ask: &Append<'_>, seq: Seq, created_at: Timestamp, replayed: 
     Answer { replayed, ..job.answer(Effect::with(body, vec![event])) }
 }
 
+pub(super) mod hot;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,8 @@ mod logout;
 
 use std::{collections::HashMap, future::Future};
 
+pub(crate) use add_chat::hot::batches;
+
 use super::{
     hashing::Hashing,
     job::{Answer, Effect, Job},
