@@ -314,3 +314,18 @@ fn a_departure_before_which_others_may_be_missing_is_asked_about() {
     put(&mut shard, message(0, 14, 1, 8));
     assert_eq!(seqs(&bob), [8]);
 }
+
+#[test]
+fn records_that_are_lost_while_a_stream_loads_bring_no_older_ones_back() {
+    let mut shard = shard();
+    put(&mut shard, message(0, 10, 1, 5));
+    let outbox = open(&mut shard, 1, Wanted::Nothing);
+    shard.identify(1, Some(session("bob")));
+    shard.lost(1, 7);
+    shard.take_lookups();
+    shard.interests_found(1, Ok(interests(&[(1, 0, 5)])));
+    assert_eq!(shard.take_lookups(), [Lookup::Interests { conn: 1, user: user("bob") }], "they may be stale");
+    shard.interests_found(1, Ok(interests(&[(1, 0, 5)])));
+    assert!(shard.is_live(1));
+    assert!(seqs(&outbox).is_empty());
+}
