@@ -12,8 +12,8 @@ use super::{
 };
 use crate::fixtures::eventually;
 
-/// What a server may take to end by itself: Kubernetes' default.
-const GRACE: Duration = Duration::from_secs(30);
+/// What a server may take to end by itself.
+const GRACE: Duration = Duration::from_secs(10);
 /// Partitions for messages at most: a run of a thousand faults asks for more than sense.
 const MOST_PARTITIONS: i64 = 8;
 
