@@ -2,7 +2,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/parley/target
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test fuzz image release pictures helm4 web fmt bench-controller bench-gateway life chaos
+.PHONY: help up down test fuzz image release pictures helm4 web fmt bench bench-controller bench-gateway bench-worker profile life chaos
 
 help: ## what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1	/p' Makefile
@@ -39,6 +39,15 @@ web: ## the web client, which the gateway embeds
 
 chaos: ## the whole platform under a thousand faults: about 90 minutes; FAULTS and SEED
 	@hack/chaos.sh
+
+bench: ## measures everything and writes the tables of docs/benchmarks.md
+	@hack/bench/all.sh
+
+bench-worker: ## measures the worker, and PostgreSQL, Kafka and argon2 alone
+	@hack/bench/worker.sh
+
+profile: ## a flame graph of the worker at full load
+	@hack/bench/profile.sh
 
 bench-controller: ## what the controller costs: 10,000 topics, a real broker, a real API server
 	@hack/bench/controller.sh

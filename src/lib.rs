@@ -20,7 +20,7 @@
 //! | [`controller`] | observe → plan → apply → status | `api`, `kafka`, `process` |
 //! | [`worker`] | poll → decode → handle in one transaction → reply → commit | `kafka`, `store`, `wire`, `process` |
 //! | [`gateway`] | HTTP in, SSE out | `kafka`, `store`, `wire`, `process` |
-//! | [`loadgen`] | open-loop load, and the audit of what came of it | `kafka`, `wire`, `process` |
+//! | [`loadgen`] | open-loop load, and the audit of what came of it | `kafka`, `store`, `wire`, `process` |
 //! | [`hot`] | the pure functions of the hot path as loops, for counts of instructions | `gateway`, `wire`, `worker` |
 //! | `fuzzing` | properties that hold for every input; in no release | all |
 //!

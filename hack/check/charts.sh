@@ -191,6 +191,7 @@ offline() {
 	"$ROOT/hack/check/chart-readme.sh" --check
 	"$ROOT/hack/check/kind.sh"
 	node "$ROOT/hack/check/docs.mjs"
+	node "$ROOT/hack/check/bench-report.mjs"
 	echo "charts: $(find "$SCRATCH/renders" -name '*.yaml' | wc -l) renders are as they should be"
 }
 

@@ -110,7 +110,14 @@ impl From<SessionKey> for String {
 
 impl fmt::Display for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        // Written at once: this is done for every record.
+        let mut text = [0; 64];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -131,6 +138,13 @@ mod tests {
         assert_eq!(token.key(), again.key());
         assert_eq!(token.key().to_string().parse::<SessionKey>().unwrap(), token.key());
         assert_eq!(format!("{token:?}"), "SessionToken(hidden)");
+    }
+
+    #[test]
+    fn a_key_is_written_in_lower_case_digits() {
+        let mut key = SessionKey([0; 32]);
+        (key.0[0], key.0[1], key.0[31]) = (0x01, 0xaf, 0xf0);
+        assert_eq!(key.to_string(), format!("01af{}f0", "0".repeat(58)));
     }
 
     #[test]

@@ -13,10 +13,11 @@ pub mod reader;
 mod record;
 pub mod scan;
 mod settings;
+pub mod simple;
 
 pub use admin_connection::{Connection, Sasl, Tls};
 pub use group::{Group, GroupEvent, GroupSettings, KafkaFailure};
 pub use partition::{Held, Partition};
-pub use producer::{Delivery, ProduceError, Producer, ProducerSettings};
+pub use producer::{Delivery, ProduceError, Producer, ProducerSettings, Queued};
 pub use record::RecordView;
 pub use settings::{KafkaArgs, KafkaSettings, SettingsError};

@@ -28,7 +28,7 @@ pub struct Partition {
 }
 
 /// A record that librdkafka holds; nothing of it was copied.
-pub struct Held<'a>(BorrowedMessage<'a>);
+pub struct Held<'a>(pub(super) BorrowedMessage<'a>);
 
 impl Held<'_> {
     /// The record as the wire sees it.

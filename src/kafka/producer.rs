@@ -108,9 +108,15 @@ impl Producer {
     /// # Errors
     /// When one was not acknowledged: then all are to be sent again.
     pub async fn send_all(&self, records: &[Outgoing]) -> Result<(), ProduceError> {
-        if records.is_empty() {
-            return Ok(());
-        }
+        self.queue_all(records).await?.done().await
+    }
+
+    /// Queues all records, in order per partition, and gives what tells later whether all of them were acknowledged. Waits only
+    /// while the queue is full.
+    ///
+    /// # Errors
+    /// When one cannot be queued; those before it are on their way.
+    pub async fn queue_all(&self, records: &[Outgoing]) -> Result<Queued, ProduceError> {
         let report = Arc::new(Report::for_records(records.len()));
         for record in records {
             loop {
@@ -122,11 +128,7 @@ impl Producer {
                 }
             }
         }
-        report.done().await;
-        match report.failure() {
-            None => Ok(()),
-            Some(error) => Err(self.reason(&error)),
-        }
+        Ok(Queued { producer: self.clone(), report })
     }
 
     /// Waits until nothing is queued or in flight, at most this long. Blocks the thread.
@@ -176,6 +178,32 @@ impl Producer {
 impl fmt::Debug for Producer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Producer").field("in_flight", &self.0.in_flight_count()).finish()
+    }
+}
+
+/// Records of one call that are on their way.
+pub struct Queued {
+    producer: Producer,
+    report: Arc<Report>,
+}
+
+impl Queued {
+    /// Waits until every one of them is acknowledged or given up.
+    ///
+    /// # Errors
+    /// When one was not acknowledged: then all are to be sent again.
+    pub async fn done(self) -> Result<(), ProduceError> {
+        self.report.done().await;
+        match self.report.failure() {
+            None => Ok(()),
+            Some(error) => Err(self.producer.reason(&error)),
+        }
+    }
+}
+
+impl fmt::Debug for Queued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queued").field("left", &self.report.left).finish_non_exhaustive()
     }
 }
 

@@ -8,6 +8,8 @@ pub mod bench;
 mod chat;
 mod client;
 mod grammar;
+pub mod path;
+mod procfs;
 mod run;
 mod sse;
 

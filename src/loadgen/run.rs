@@ -1,12 +1,14 @@
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::{
     ChatArgs,
     bench::{
-        FloodArgs, Stage, Talk, Target, make_topics, run_drain, run_fanout, run_flood, run_idle, run_stuck,
+        FloodArgs, Leaving, Stage, Talk, Target, make_topics, run_connect, run_drain, run_fanout, run_flood,
+        run_idle, run_stuck,
     },
+    path::{PathScenario, passwords_sql},
     run_chat,
 };
 use crate::process::{Command, Exit, Process, ProcessArgs};
@@ -30,7 +32,13 @@ enum Scenario {
         bootstrap: String,
     },
     /// The SQL that makes the users, sessions and rooms of the scenarios below
-    Stage(Stage),
+    Stage {
+        #[command(flatten)]
+        stage: Stage,
+        /// With a password for each user, so that they can log in
+        #[arg(long)]
+        passwords: bool,
+    },
     /// Streams that hear nothing: memory of each
     Idle {
         #[command(flatten)]
@@ -62,18 +70,29 @@ enum Scenario {
         #[arg(long, default_value_t = 3)]
         rounds: u32,
     },
-    /// A gateway that is asked to stop, and another one where its browsers go
+    /// A stream for each user, each opened when it is due
+    Connect {
+        #[command(flatten)]
+        stage: Stage,
+        #[command(flatten)]
+        target: Target,
+        /// Streams a second
+        #[arg(long, default_value_t = 1_000.0)]
+        rate: f64,
+    },
+    /// A gateway that is asked to stop or killed, and another one where its browsers go
     Drain {
         #[command(flatten)]
         stage: Stage,
         #[command(flatten)]
         target: Target,
-        /// The address of the gateway that stays
-        #[arg(long)]
-        other: SocketAddr,
+        #[command(flatten)]
+        leaving: Leaving,
         #[command(flatten)]
         talk: Talk,
     },
+    #[command(flatten)]
+    Path(PathScenario),
     /// Thousands of new connections a second beside healthy clients
     Flood {
         #[command(flatten)]
@@ -103,7 +122,9 @@ impl Command for LoadgenCli {
                 held(report.findings.clean(), "messages were lost or doubled: see the findings above")
             }
             Scenario::Topics { bootstrap } => make_topics(&bootstrap).await.map_err(Exit::failure),
-            Scenario::Stage(stage) => write(&stage.sql()),
+            Scenario::Stage { stage, passwords: false } => write(&stage.sql()),
+            Scenario::Stage { stage, passwords: true } => write(&(stage.sql() + &passwords_sql(&stage)?)),
+            Scenario::Path(scenario) => scenario.run().await,
             Scenario::Idle { stage, target, settle } => {
                 let report = run_idle(&stage, &target, Duration::from_secs(settle)).await;
                 let report = report.map_err(Exit::failure)?;
@@ -120,10 +141,15 @@ impl Command for LoadgenCli {
                 tell(&report)?;
                 held(report.breaches.is_empty(), "see the breaches above")
             }
-            Scenario::Drain { stage, target, other, talk } => {
-                let report = run_drain(&stage, &target, other, &talk).await.map_err(Exit::failure)?;
+            Scenario::Connect { stage, target, rate } => {
+                tell(&run_connect(&stage, &target, rate).await.map_err(Exit::failure)?)
+            }
+            Scenario::Drain { stage, target, leaving, talk } => {
+                let report = run_drain(&stage, &target, &leaving, &talk).await.map_err(Exit::failure)?;
                 tell(&report)?;
-                let good = report.lost == 0 && report.breaches.is_empty() && report.peak_to_mean <= 2.0;
+                // Nobody can spread those out whose gateway was killed but they themselves.
+                let spread = leaving.kill || report.peak_to_mean <= 2.0;
+                let good = report.lost == 0 && report.breaches.is_empty() && spread;
                 held(good, "messages were lost, or browsers came back in a crowd: see above")
             }
             Scenario::Flood { stage, target, talk, flood } => {
@@ -135,11 +161,11 @@ impl Command for LoadgenCli {
     }
 }
 
-fn held(good: bool, else_why: &str) -> Result<(), Exit> {
+pub(super) fn held(good: bool, else_why: &str) -> Result<(), Exit> {
     if good { Ok(()) } else { Err(Exit::failure(else_why)) }
 }
 
-fn tell(report: &impl Serialize) -> Result<(), Exit> {
+pub(super) fn tell(report: &impl Serialize) -> Result<(), Exit> {
     write(&(serde_json::to_string_pretty(report).map_err(Exit::failure)? + "\n"))
 }
 

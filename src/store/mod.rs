@@ -4,6 +4,7 @@
 //! [`Conn`], which a pool's connection and a [`Tx`] both lend. Locks are taken in the order of keys, rooms before users, so
 //! that two batches never wait for each other in a circle.
 
+pub mod bare;
 pub mod cleanup;
 mod clock;
 mod error;

@@ -24,8 +24,8 @@ impl Outgoing {
         Self { topic, key, value, headers: Vec::with_capacity(10) }
     }
 
-    pub(super) fn push(&mut self, name: HeaderName, value: impl AsRef<[u8]>) {
-        self.headers.push((Cow::Borrowed(name.as_str()), value.as_ref().to_vec()));
+    pub(super) fn push(&mut self, name: HeaderName, value: impl Into<Vec<u8>>) {
+        self.headers.push((Cow::Borrowed(name.as_str()), value.into()));
     }
 
     pub(super) fn push_raw(&mut self, name: String, value: Vec<u8>) {
@@ -67,11 +67,11 @@ pub fn request_record(keys: &Keyring, headers: &RequestHeaders, request: &Reques
         out.push(HeaderName::UserId, user);
     }
     if let Some(address) = &headers.client_address {
-        out.push(HeaderName::ClientAddress, address);
+        out.push(HeaderName::ClientAddress, address.as_str());
     }
     out.push(HeaderName::Deadline, deadline);
     if let Some(trace) = &headers.traceparent {
-        out.push(HeaderName::Traceparent, trace);
+        out.push(HeaderName::Traceparent, trace.as_str());
     }
     out.push(HeaderName::KeyId, keys.active_id());
     out.push(HeaderName::Signature, signature);
@@ -111,7 +111,7 @@ pub fn reply_record(
         out.push(HeaderName::Answers, request);
     }
     if let Some(trace) = &to.traceparent {
-        out.push(HeaderName::Traceparent, trace);
+        out.push(HeaderName::Traceparent, trace.as_str());
     }
     out.push(HeaderName::KeyId, keys.active_id());
     out.push(HeaderName::Signature, signature);

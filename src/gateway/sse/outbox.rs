@@ -191,6 +191,18 @@ impl Outbox {
         self.state().wire = Some(Wire { socket, chunked, rest: Bytes::new(), since: Instant::now() });
     }
 
+    /// Takes what waits, without a socket: for tests, and to count what it costs. Whether the stream has ended.
+    pub(crate) fn take(&self, into: &mut Vec<u8>) -> bool {
+        let mut state = self.state();
+        for (_, frame) in state.queue.drain(..) {
+            into.extend_from_slice(&frame.head);
+            into.extend_from_slice(&frame.tail);
+        }
+        self.0.limits.queued.sub(i64::try_from(state.bytes).unwrap_or(0));
+        (state.bytes, state.allowance) = (0, 0);
+        state.ended
+    }
+
     /// Forgets what is queued: the connection is gone.
     pub(super) fn discard(&self) {
         let mut state = self.state();
@@ -331,15 +343,9 @@ pub(crate) mod tests {
 
     /// Everything that waits, as text; and whether the stream has ended.
     pub(crate) fn drain(outbox: &Outbox) -> (String, bool) {
-        let mut state = outbox.state();
-        let mut text = String::new();
-        for (_, frame) in std::mem::take(&mut state.queue) {
-            text.push_str(std::str::from_utf8(&frame.head).unwrap());
-            text.push_str(std::str::from_utf8(&frame.tail).unwrap());
-            outbox.0.limits.queued.sub(frame.len() as i64);
-        }
-        (state.bytes, state.allowance) = (0, 0);
-        (text, state.ended)
+        let mut bytes = Vec::new();
+        let ended = outbox.take(&mut bytes);
+        (String::from_utf8(bytes).unwrap(), ended)
     }
 
     #[test]

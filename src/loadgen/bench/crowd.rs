@@ -29,8 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Many listeners, each with one stream, which come back as browsers do: after `retry`, with their cursor.
 #[derive(Debug)]
-pub(super) struct Crowd {
-    pub(super) tally: Arc<Tally>,
+pub(in crate::loadgen) struct Crowd {
+    pub(in crate::loadgen) tally: Arc<Tally>,
     /// By user, from the first on.
     pub(super) ears: Vec<Arc<Ear>>,
     tasks: JoinSet<()>,
@@ -47,7 +47,7 @@ struct Said<'a> {
 
 impl Crowd {
     /// Opens the streams of these users and waits until all of them hear everything.
-    pub(super) async fn gather(
+    pub(in crate::loadgen) async fn gather(
         stage: &Stage,
         users: impl Iterator<Item = u32>,
         gateways: &[SocketAddr],
@@ -83,12 +83,12 @@ impl Crowd {
         self.tally.live.load(Ordering::Relaxed)
     }
 
-    pub(super) fn deliveries(&self) -> u64 {
+    pub(in crate::loadgen) fn deliveries(&self) -> u64 {
         self.tally.deliveries.load(Ordering::Relaxed)
     }
 
     /// Waits until this many messages were heard in all, or until nothing more comes for some time.
-    pub(super) async fn hears(&self, expected: u64) {
+    pub(in crate::loadgen) async fn hears(&self, expected: u64) {
         let (mut heard, mut since) = (self.deliveries(), Instant::now());
         while heard < expected && since.elapsed() < SILENCE {
             sleep(Duration::from_millis(50)).await;

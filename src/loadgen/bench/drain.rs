@@ -21,7 +21,7 @@ pub struct DrainReport {
     pub peak_per_second: usize,
     /// The second by the first.
     pub peak_to_mean: f64,
-    /// Seconds from SIGTERM to the end of the process.
+    /// Seconds from the signal to the end of the process.
     pub ended_after_seconds: f64,
     /// Messages accepted during the run.
     pub accepted: u64,
@@ -37,17 +37,30 @@ pub struct DrainReport {
     pub breaches: Vec<String>,
 }
 
-/// A stream for each user of the stage at the target, which is then asked to stop while messages go on; browsers come back to
-/// `other`.
+/// How a gateway goes, and where its browsers come back.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Leaving {
+    /// The address of the gateway that stays
+    #[arg(long)]
+    pub other: SocketAddr,
+    /// The gateway is killed instead of asked to stop: all of its browsers come back at once
+    #[arg(long)]
+    pub kill: bool,
+}
+
+/// A stream for each user of the stage at the target, which is then asked to stop (or killed) while messages go on; browsers come
+/// back to the other one.
 ///
 /// # Errors
 /// When the streams cannot be opened, or the process cannot be stopped.
 pub async fn run_drain(
     stage: &Stage,
     target: &Target,
-    other: SocketAddr,
+    leaving: &Leaving,
     talk: &Talk,
 ) -> Result<DrainReport, BenchError> {
+    let other = leaving.other;
+    let signal = if leaving.kill { Signal::KILL } else { Signal::TERM };
     let crowd = Crowd::gather(stage, 0..stage.users, &[target.gateway, other]).await?;
     let streams = crowd.live();
     sleep(Duration::from_secs(1)).await;
@@ -55,7 +68,7 @@ pub async fn run_drain(
         sleep(Duration::from_secs(3)).await;
         let pid = i32::try_from(target.pid).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| std::io::Error::other("--pid is no process"))?;
-        kill_process(pid, Signal::TERM).map_err(std::io::Error::from)?;
+        kill_process(pid, signal).map_err(std::io::Error::from)?;
         let asked = Instant::now();
         while resident(target.pid).is_ok() {
             if asked.elapsed() > Duration::from_secs(120) {

@@ -2,6 +2,7 @@
 //! readers, a drain and a flood do to the others. Everything goes the whole way over HTTP, worker and Kafka; every byte of every
 //! stream is checked against the grammar.
 
+mod connect;
 mod crowd;
 mod drain;
 mod fanout;
@@ -16,15 +17,19 @@ mod usage;
 
 use std::net::SocketAddr;
 
-pub use drain::{DrainReport, run_drain};
+pub use connect::{ConnectReport, run_connect};
+pub(super) use crowd::Crowd;
+pub use drain::{DrainReport, Leaving, run_drain};
 pub use fanout::{FanoutReport, run_fanout};
 pub use flood::{FloodArgs, FloodReport, run_flood};
 pub use idle::{IdleReport, run_idle};
+pub(super) use stage::PASSWORD;
 pub use stage::Stage;
 pub use stuck::{StuckReport, run_stuck};
 pub use talk::Talk;
 pub use tally::Quantiles;
 pub use topics::make_topics;
+pub(super) use topics::{new_topic, topics_there};
 pub use usage::Cores;
 
 /// The gateway that is measured.

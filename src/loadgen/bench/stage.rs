@@ -2,7 +2,10 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::ids::{InvalidId, RoomId};
+use crate::ids::{InvalidId, RoomId, SessionKey, UserId};
+
+/// The password of every user of a stage that has passwords; the users are throw-away.
+pub(in crate::loadgen) const PASSWORD: &str = "a generated password";
 
 /// Users with an open session each, spread over rooms of one size. They are made by SQL, since ten thousand sign-ups hash for
 /// quarter of an hour; both sides derive ids and tokens from the seed, so that no list has to be handed on.
@@ -56,6 +59,18 @@ impl Stage {
         )
     }
 
+    /// The statement that gives every user of the stage the password whose hash this is.
+    pub(in crate::loadgen) fn passwords_sql(&self, hash: &str) -> String {
+        let Self { seed, users, .. } = self;
+        let last = users - 1;
+        format!(
+            "INSERT INTO credentials (user_id, password_hash)
+             SELECT '{seed}-' || n, '{}' FROM generate_series(0, {last}) AS n;
+             ANALYZE credentials;\n",
+            hash.replace('\'', "''")
+        )
+    }
+
     /// How many rooms there are.
     pub fn rooms(&self) -> u32 {
         self.users.div_ceil(self.room_size)
@@ -67,7 +82,7 @@ impl Stage {
     }
 
     /// The id of a room.
-    pub(super) fn room(&self, room: u32) -> RoomId {
+    pub(in crate::loadgen) fn room(&self, room: u32) -> RoomId {
         let digest = Sha256::digest(format!("{} room {room}", self.seed));
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
@@ -75,19 +90,32 @@ impl Stage {
     }
 
     /// A member of a room, another one for each `turn`.
-    pub(super) fn member(&self, room: u32, turn: u32) -> u32 {
+    pub(in crate::loadgen) fn member(&self, room: u32, turn: u32) -> u32 {
         room * self.room_size + turn % self.size_of(room)
     }
 
     /// How many members a room has: the last one may have fewer.
-    pub(super) fn size_of(&self, room: u32) -> u32 {
+    pub(in crate::loadgen) fn size_of(&self, room: u32) -> u32 {
         self.room_size.min(self.users - room * self.room_size)
+    }
+
+    /// The name of a user; none when the seed makes no legal one.
+    pub(in crate::loadgen) fn user(&self, user: u32) -> Option<UserId> {
+        format!("{}-{user}", self.seed).parse().ok()
+    }
+
+    fn token(&self, user: u32) -> [u8; 32] {
+        Sha256::digest(format!("{} session {user}", self.seed)).into()
+    }
+
+    /// The key of a user's session.
+    pub(in crate::loadgen) fn session_key(&self, user: u32) -> SessionKey {
+        SessionKey(Sha256::digest(self.token(user)).into())
     }
 
     /// The cookie of a user's session.
     pub(super) fn cookie(&self, user: u32) -> String {
-        let token = Sha256::digest(format!("{} session {user}", self.seed));
-        format!("__Host-parley={}", URL_SAFE_NO_PAD.encode(token))
+        format!("__Host-parley={}", URL_SAFE_NO_PAD.encode(self.token(user)))
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// What all listeners of a run heard together.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(in crate::loadgen) struct Tally {
     /// Streams that hear everything at this moment.
     pub(super) live: AtomicUsize,
     /// Message events.
@@ -20,7 +20,7 @@ pub(super) struct Tally {
     /// What went wrong, the first few of each run.
     pub(super) breaches: Mutex<Vec<String>>,
     /// Whether latencies are written down.
-    pub(super) measuring: AtomicBool,
+    pub(in crate::loadgen) measuring: AtomicBool,
     /// From the moment a message was due.
     whole: Mutex<Histogram<u64>>,
     /// From the moment PostgreSQL stored it.
@@ -53,7 +53,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn histogram() -> Histogram<u64> {
+pub(super) fn histogram() -> Histogram<u64> {
     #[expect(
         clippy::expect_used,
         reason = "the bounds are constants and legal: 1 µs to 5 min, three significant digits"
@@ -105,14 +105,14 @@ impl Tally {
     }
 
     /// What was measured since the last call: from due, and from stored.
-    pub(super) fn take_latency(&self) -> (Quantiles, Quantiles) {
+    pub(in crate::loadgen) fn take_latency(&self) -> (Quantiles, Quantiles) {
         let take =
             |mutex: &Mutex<Histogram<u64>>| quantiles(&std::mem::replace(&mut *lock(mutex), histogram()));
         (take(&self.whole), take(&self.stored))
     }
 }
 
-fn quantiles(histogram: &Histogram<u64>) -> Quantiles {
+pub(super) fn quantiles(histogram: &Histogram<u64>) -> Quantiles {
     #[expect(clippy::cast_precision_loss, reason = "microseconds of minutes")]
     let at = |quantile| (histogram.value_at_quantile(quantile) as f64 / 10.0).round() / 100.0;
     Quantiles { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: at(1.0) }

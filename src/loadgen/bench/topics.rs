@@ -13,19 +13,31 @@ use crate::{
 /// # Errors
 /// When the brokers do not answer or refuse a topic.
 pub async fn make_topics(bootstrap: &str) -> Result<(), ApiError> {
-    let admin =
-        Admin::new(&KafkaSettings::plaintext(bootstrap), Duration::from_secs(60), Arc::new(|_, _, _| {}))?;
-    let topic = |name: &str, partitions| NewTopic {
+    let mut topics = vec![new_topic(CHAT_EVENT, 12), new_topic(DEAD_LETTER, 2)];
+    for kind in Kind::ALL {
+        let partitions = if kind == Kind::AddUser { 5 } else { 2 };
+        topics.extend([kind.request_topic(), kind.response_topic()].map(|name| new_topic(name, partitions)));
+    }
+    topics_there(bootstrap, topics).await
+}
+
+/// A topic with one replica.
+pub(in crate::loadgen) fn new_topic(name: &str, partitions: i32) -> NewTopic {
+    NewTopic {
         name: name.to_owned(),
         partitions: Some(partitions),
         replicas: Some(1),
         config: [("message.timestamp.type".to_owned(), "LogAppendTime".to_owned())].into(),
-    };
-    let mut topics = vec![topic(CHAT_EVENT, 12), topic(DEAD_LETTER, 2)];
-    for kind in Kind::ALL {
-        let partitions = if kind == Kind::AddUser { 5 } else { 2 };
-        topics.extend([kind.request_topic(), kind.response_topic()].map(|name| topic(name, partitions)));
     }
+}
+
+/// Creates those that are not there.
+pub(in crate::loadgen) async fn topics_there(
+    bootstrap: &str,
+    mut topics: Vec<NewTopic>,
+) -> Result<(), ApiError> {
+    let admin =
+        Admin::new(&KafkaSettings::plaintext(bootstrap), Duration::from_secs(60), Arc::new(|_, _, _| {}))?;
     let names: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();
     let there = admin.describe_topics(names).await?;
     topics.retain(|topic| !there.iter().any(|(name, found)| *name == topic.name && found.is_ok()));

@@ -2,8 +2,7 @@ use std::{fs, io, time::Duration};
 
 use tokio::time::Instant;
 
-/// `/proc` counts processor time in these; 100 a second on every Linux machine, whatever the kernel's own clock.
-const TICKS_PER_SECOND: f64 = 100.0;
+use crate::loadgen::procfs;
 
 /// What a process and the whole machine have used so far.
 #[derive(Debug, Clone, Copy)]
@@ -28,14 +27,8 @@ pub struct Cores {
 
 impl Usage {
     pub(super) fn now(gateway: u32) -> io::Result<Self> {
-        let machine = fs::read_to_string("/proc/stat")?;
-        let line = machine.lines().next().unwrap_or_default();
-        // user, nice, system, then idle and iowait (left out), irq, softirq.
-        let fields: Vec<f64> =
-            line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
-        let busy = [0, 1, 2, 5, 6].iter().filter_map(|n| fields.get(*n)).sum::<f64>() / TICKS_PER_SECOND;
-        let (gateway, own) = (processor(&gateway.to_string())?, processor("self")?);
-        Ok(Self { at: Instant::now(), gateway, own, machine: busy })
+        let (gateway, own) = (procfs::of(&gateway.to_string())?.own, procfs::of("self")?.own);
+        Ok(Self { at: Instant::now(), gateway, own, machine: procfs::machine()? })
     }
 
     /// Seconds of processor time that the gateway used since.
@@ -50,15 +43,6 @@ impl Usage {
         let others = (self.machine - before.machine - gateway - own).max(0.0);
         Cores { gateway: round(gateway), loadgen: round(own), others: round(others) }
     }
-}
-
-/// Seconds of processor time of a process.
-fn processor(pid: &str) -> io::Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name may hold anything but ends with the last parenthesis; user and system time are fields 14 and 15 (proc(5)).
-    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let mut fields = rest.split_whitespace().skip(11).map(|field| field.parse::<f64>().unwrap_or(0.0));
-    Ok((fields.next().unwrap_or(0.0) + fields.next().unwrap_or(0.0)) / TICKS_PER_SECOND)
 }
 
 /// Resident memory of a process in bytes.

@@ -36,7 +36,6 @@ fn setting(name: &str, default: u64) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[expect(clippy::print_stderr, reason = "progress and figures for whoever asks with --nocapture")]
 async fn faults_of_every_class_lose_and_double_nothing() {
     let seed = setting("CHAOS_SEED", 1);
     let count = usize::try_from(setting("CHAOS_FAULTS", 100)).expect("a count");

@@ -27,6 +27,9 @@ pub(super) struct Recipe {
     pub(super) env: Vec<(String, String)>,
 }
 
+/// How the n-th process of a pool is started.
+pub(super) type Cook = Box<dyn Fn(usize) -> Recipe + Send + Sync>;
+
 struct Slot {
     recipe: Recipe,
     process: Binary,
@@ -155,11 +158,7 @@ impl Services {
     }
 
     /// Plays kubelet and Deployment controller for these pools until it is aborted.
-    pub(super) async fn run(
-        self,
-        deployments: Api<DynamicObject>,
-        pools: Vec<(String, Box<dyn Fn(usize) -> Recipe + Send + Sync>)>,
-    ) {
+    pub(super) async fn run(self, deployments: Api<DynamicObject>, pools: Vec<(String, Cook)>) {
         loop {
             self.tend();
             for (pool, recipe) in &pools {

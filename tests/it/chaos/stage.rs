@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{
     network::Relay,
     schedule::{Link, Service},
-    services::{Recipe, Services},
+    services::{Cook, Recipe, Services},
 };
 use crate::{
     controller::{client, set_resource},
@@ -126,7 +126,7 @@ impl Stage {
             let deployment = serde_json::from_value(deployment).expect("a Deployment");
             deployments.create(&kube::api::PostParams::default(), &deployment).await.expect("created");
         }
-        let mut pools: Vec<(String, Box<dyn Fn(usize) -> Recipe + Send + Sync>)> = Vec::new();
+        let mut pools: Vec<(String, Cook)> = Vec::new();
         for pool in [ACCOUNT, CHAT] {
             let env = stage_env.clone();
             pools.push((pool.to_owned(), Box::new(move |n| env.worker(pool, n))));

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use parley::loadgen::bench::{
-    FloodArgs, Stage, Talk, Target, run_drain, run_fanout, run_flood, run_idle, run_stuck,
+    FloodArgs, Leaving, Stage, Talk, Target, run_connect, run_drain, run_fanout, run_flood, run_idle,
+    run_stuck,
 };
 
 use super::kit::Kit;
@@ -24,7 +25,7 @@ fn stage(kit: &Kit, users: u32) -> Stage {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_scenario_of_the_bench_runs_the_whole_way_and_loses_nothing() {
     let settings = [("PARLEY_DRAIN_SECONDS", "6")];
-    let kit = Kit::own(2, &settings).await;
+    let kit = Kit::own(3, &settings).await;
     let _worker = kit.chat.worker(&[]).ready().await;
     let target = Target { gateway: kit.addr(0), pid: kit.gateways[0].0.pid() };
 
@@ -46,12 +47,23 @@ async fn every_scenario_of_the_bench_runs_the_whole_way_and_loses_nothing() {
     assert_eq!((report.streams, report.lost, report.breaches.len()), (20, 0, 0), "{report:?}");
     assert!(report.connected > 100 && report.accepted > 0, "{report:?}");
 
+    let report = run_connect(&stage(&kit, 40), &target, 100.0).await.unwrap();
+    assert!(report.streams == 40 && report.from_due_ms.max > 0.0 && report.per_second > 0.0, "{report:?}");
+
     let longer = Talk { seconds: 14, ..talk() };
-    let report = run_drain(&stage(&kit, 100), &target, kit.addr(1), &longer).await.unwrap();
+    let leaving = Leaving { other: kit.addr(1), kill: false };
+    let report = run_drain(&stage(&kit, 100), &target, &leaving, &longer).await.unwrap();
     assert_eq!(
         (report.streams, report.lost, report.resyncs, report.breaches.len()),
         (100, 0, 0, 0),
         "{report:?}"
     );
     assert!(report.returned >= 100 && report.over_seconds > 2.0 && report.accepted > 0, "{report:?}");
+
+    let target = Target { gateway: kit.addr(1), pid: kit.gateways[1].0.pid() };
+    let leaving = Leaving { other: kit.addr(2), kill: true };
+    let report =
+        run_drain(&stage(&kit, 40), &target, &leaving, &Talk { seconds: 6, ..talk() }).await.unwrap();
+    assert_eq!((report.streams, report.lost, report.breaches.len()), (40, 0, 0), "{report:?}");
+    assert!(report.returned >= 40 && report.accepted > 0, "{report:?}");
 }

@@ -2,6 +2,7 @@
 //! every topic it writes to.
 
 mod audit;
+mod bench;
 mod codes;
 mod declared;
 mod faults;

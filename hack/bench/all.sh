@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# make bench: all measurements, and the tables and the picture of docs/benchmarks.md made of them. Root; under half an hour on two
+# quiet cores after the build.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
+. "$LIB/process.sh"
+as_root
+
+OUT=$CACHE/bench
+RUN=$STATES/bench
+mkdir -p "$OUT"
+
+# What ran where.
+machine() {
+	jq -n --arg commit "$(git -C "$ROOT" rev-parse --short=12 HEAD)$(git -C "$ROOT" diff --quiet HEAD -- src migrations Cargo.lock || echo ' and changes')" \
+		--arg cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" --argjson cores "$(nproc)" \
+		--arg memory "$(awk '/MemTotal/ {printf "%.0f GiB", $2 / 1048576}' /proc/meminfo)" --arg kernel "$(uname -r)" \
+		--arg rustc "$(rustc --version | cut -d' ' -f2)" --arg java "$(java -version 2>&1 | sed -n '1s/.*"\(.*\)".*/\1/p')" \
+		--arg postgres "$("$("$HACK/postgres/bin.sh")/postgres" --version | awk '{print $3}')" \
+		--arg kafka "$(sed -n '0,/<version>/s/.*<version>\(.*\)<.*/\1/p' "$HACK/kafka/pom.xml")" \
+		--arg load "$(cut -d' ' -f1-3 /proc/loadavg)" \
+		'{$commit, $cpu, $cores, $memory, $kernel, $rustc, $java, $postgres, $kafka, $load}' >"$OUT/machine.json"
+}
+
+status=0
+machine
+[ $# -gt 0 ] || set -- worker gateway controller
+for what in "$@"; do
+	case $what in
+	worker | gateway) bash "$HACK/bench/$what.sh" || status=1 ;;
+	controller) bash "$HACK/bench/controller.sh" | tee "$OUT/controller.md" || status=1 ;;
+	*) die "there is nothing to measure of $what: worker gateway controller" ;;
+	esac
+done
+node "$HACK/bench/report.mjs" "$OUT"
+[ $status = 0 ] || die "something was found wrong: see above"

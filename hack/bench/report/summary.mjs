@@ -1,0 +1,42 @@
+// What was aimed at, and what it became.
+import { middle, table, write } from "./statistics.mjs";
+import { bare } from "./worker.mjs";
+
+const mid = (runs, pick) => middle(runs.map(pick));
+
+// "| 1000 topics from nothing (…) | 8.9 s |": a figure of the controller's table.
+const controller = (results, start) => {
+  const line = results.controller.split("\n").find((row) => row.startsWith(`| ${start}`));
+  return Number.parseFloat(line?.split("|")[2]);
+};
+
+export const summary = (results) => {
+  const backlog = results.runs("worker-backlog");
+  const rate = mid(backlog, (r) => r.perSecond);
+  const gateway = (name) => results.one(`gateway-${name}`);
+  const goals = [
+    ["AddChat, Kafka to PostgreSQL to acknowledged reply and event, a second", rate, ">=", 25_000, 0],
+    ["… by a plain loop that takes one record at a time", rate / mid(results.runs("worker-one-by-one"), (r) => r.perSecond), ">=", 20, 1],
+    ["processor time for each by the bare sum of its inserts, reads and writes", mid(backlog, (r) => r.cost.system) / bare(results).sum, "<=", 1.6, 2],
+    ["p99 to the event on a stream at half of that rate, ms", mid(results.runs("worker-streams"), (r) => r.streamMs?.p99), "<=", 50, 1],
+    ["logins a second by argon2 alone, %", (100 * mid(results.runs("worker-logins"), (r) => r.perSecond)) / mid(results.runs("worker-hash"), (r) => r.perSecond), ">=", 90, 0],
+    ["chat's p99 beside logins by that without", mid(results.runs("worker-logins"), (r) => r.p99Ratio), "<=", 1.5, 2],
+    ["fan-out to 10,000 at 5 a second, p99, ms", gateway("big")?.fromDueMs.p99, "<", 60, 1],
+    ["fan-out to 1,000 at 5 a second, p99, ms", gateway("thousand")?.fromDueMs.p99, "<", 8, 1],
+    ["10,000 streams with 5,000 deliveries a second, p99, ms", gateway("fanout")?.fromDueMs.p99, "<", 25, 1],
+    ["gateway's processor time for each delivery (10,000 at 5 a second), µs", gateway("big")?.gatewayMicrosPerDelivery, "<=", 10, 1],
+    ["memory of an idle stream, KiB", gateway("idle")?.kibPerStream, "<=", 12, 1],
+    ["1,000 topics from nothing to ready, s", controller(results, "1000 topics from nothing"), "<", 10, 1],
+    ["1,000 sets of one topic at once, s", controller(results, "1000 sets of one topic"), "<", 20, 1],
+    ["most memory of the controller, MB", controller(results, "most memory"), "<", 50, 0],
+    ["start of a worker until it is ready, ms", results.one("worker-start")?.ms, "<", 1_000, 0],
+  ];
+  const rows = goals.map(([what, value, sign, goal, digits]) => {
+    if (!Number.isFinite(value)) return [what, `${sign} ${write(goal, Number.isInteger(goal) ? 0 : 1)}`, "not measured yet", ""];
+    const met = { ">=": value >= goal, "<=": value <= goal, "<": value < goal }[sign];
+    return [what, `${sign} ${write(goal, Number.isInteger(goal) ? 0 : 1)}`, write(value, digits), met ? "met" : "**missed**"];
+  });
+  const m = results.machine;
+  const where = m ? `Measured at ${m.commit} on ${m.cores} cores (${m.cpu}), ${m.memory}, Linux ${m.kernel}; PostgreSQL ${m.postgres} with its defaults, Kafka ${m.kafka} on Java ${m.java}, rustc ${m.rustc}. Load of the machine before: ${m.load}.` : "";
+  return [where, "", table(["aim", "goal", "measured", ""], rows)].join("\n").trim();
+};

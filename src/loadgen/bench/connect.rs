@@ -1,0 +1,117 @@
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use hdrhistogram::Histogram;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{
+    BenchError, Cores, Quantiles, Stage, Target,
+    idle::round,
+    tally::{histogram, quantiles},
+    usage::{Usage, resident},
+};
+use crate::loadgen::{Client, Stream};
+
+/// How long the last of them may take.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// What comes of many who open their streams at once, as after a lunch break.
+#[derive(Debug, Clone, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectReport {
+    /// Streams.
+    pub streams: u32,
+    /// Streams a second that were due to be opened.
+    pub due_per_second: f64,
+    /// Streams a second that were live, from the first due moment until the last one was.
+    pub per_second: f64,
+    /// From the moment a stream was due until it heard `hello` with its user, in milliseconds; tries that were sent away included.
+    pub from_due_ms: Quantiles,
+    /// Tries that the gateway ended or refused before.
+    pub sent_away: u64,
+    /// Cores in use meanwhile.
+    pub cores: Cores,
+    /// Resident memory of the gateway at the end.
+    pub resident_mib: f64,
+}
+
+struct Shared {
+    live: AtomicUsize,
+    sent_away: AtomicU64,
+    micros: Mutex<Histogram<u64>>,
+}
+
+/// Opens a stream for each user of the stage when it is due, whatever became of those before it (an open loop), and keeps it.
+///
+/// # Errors
+/// When not all become live, or the process cannot be looked at.
+pub async fn run_connect(stage: &Stage, target: &Target, rate: f64) -> Result<ConnectReport, BenchError> {
+    let shared = Arc::new(Shared {
+        live: AtomicUsize::new(0),
+        sent_away: AtomicU64::new(0),
+        micros: Mutex::new(histogram()),
+    });
+    let usage = Usage::now(target.pid)?;
+    let start = Instant::now() + Duration::from_millis(100);
+    let mut streams = JoinSet::new();
+    for user in 0..stage.users {
+        let due = start + Duration::from_secs_f64(f64::from(user) / rate.max(0.1));
+        sleep_until(due).await;
+        let client = Client::new(target.gateway);
+        client.set_cookie(Some(stage.cookie(user)));
+        let shared = Arc::clone(&shared);
+        streams.spawn(async move {
+            let mut stream = open(&client, &shared.sent_away).await;
+            let micros = u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
+            shared.micros.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(micros);
+            shared.live.fetch_add(1, Ordering::Relaxed);
+            while let Ok(Some(_)) = stream.next().await {}
+        });
+    }
+    while shared.live.load(Ordering::Relaxed) < stage.users as usize {
+        if start.elapsed() > PATIENCE {
+            let live = shared.live.load(Ordering::Relaxed);
+            return Err(BenchError::Gather { live, of: stage.users as usize, breaches: Vec::new() });
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let cores = Usage::now(target.pid)?.cores_since(&usage);
+    let from_due_ms = quantiles(&shared.micros.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(ConnectReport {
+        streams: stage.users,
+        due_per_second: rate,
+        per_second: round(f64::from(stage.users) / seconds),
+        from_due_ms,
+        sent_away: shared.sent_away.load(Ordering::Relaxed),
+        cores,
+        resident_mib: round(resident(target.pid)? as f64 / f64::from(1 << 20)),
+    })
+}
+
+/// Tries until a stream is live, and waits in between as it is told to.
+async fn open(client: &Client, sent_away: &AtomicU64) -> Stream {
+    let mut retry = Duration::from_secs(1);
+    loop {
+        if let Ok(mut stream) = client.events(None).await {
+            while let Ok(Some(block)) = stream.next().await {
+                if let Some(millis) = block.retry {
+                    retry = Duration::from_millis(millis);
+                }
+                if block.event == "hello" && block.data.contains("\"userId\":\"") {
+                    return stream;
+                }
+            }
+        }
+        sent_away.fetch_add(1, Ordering::Relaxed);
+        sleep(retry).await;
+    }
+}
