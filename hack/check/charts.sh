@@ -118,14 +118,16 @@ pods() { grep -c 'enableServiceLinks: false' "$1"; }
 
 # What every render must hold, whatever the values.
 promises() {
-	local file pods line
+	local file pods line tokens
 	for file in "$SCRATCH"/renders/parley-[!t]*.yaml; do
 		pods=$(pods "$file")
 		for line in 'runAsNonRoot: true' 'readOnlyRootFilesystem: true' 'allowPrivilegeEscalation: false' \
 			'capabilities: {drop: [ALL]}' 'seccompProfile: {type: RuntimeDefault}'; do
 			[ "$(grep -cF "$line" "$file")" = "$pods" ] || fail "${file##*/}: not every one of the $pods pods has $line"
 		done
-		[ "$(grep -c 'automountServiceAccountToken: true' "$file")" = 1 ] || fail "${file##*/}: only the controller has a token"
+		# The controller's, and that of the hook which ends it.
+		tokens=$((1 + $(grep -c 'command: \[/bin/controller, uninstall\]' "$file" || true)))
+		[ "$(grep -c 'automountServiceAccountToken: true' "$file")" = "$tokens" ] || fail "${file##*/}: only the controller and its hook have a token"
 		! part "$file" worker/deployment.yaml '^ *replicas:' || fail "${file##*/}: a worker names its replicas"
 		grep -A1 -E '^ *limits:' "$file" >"$SCRATCH/limits" || fail "${file##*/}: no limits at all"
 		! grep -q 'cpu:' "$SCRATCH/limits" || fail "${file##*/}: a CPU limit"
