@@ -14,6 +14,7 @@ as_root
 ROUNDS=${ROUNDS:-5}
 MESSAGES=${MESSAGES:-100000} # of a backlog
 SECONDS_EACH=${SECONDS_EACH:-10}
+HALF=12500 # messages a second: half of what is aimed at
 USERS=1000 ROOM_SIZE=20 # 50 rooms, when nothing else is said
 PORTS=${BENCH_PORTS:-31820}
 RUN=$STATES/bench-worker
@@ -88,18 +89,20 @@ perf_tools() {
 	short "$OUT/worker-perf-tools-$n.json"
 }
 
-# half_of_median: half of what the backlogs gave a second.
-half_of_median() { jq -s 'map(.perSecond) | sort | .[length / 2 | floor] / 2 | floor' "$OUT"/worker-backlog-*.json; }
+# The broker's compiler must have seen the work before what it makes of the broker is worth measuring.
+warm_up() {
+	measured warm-up 0 backlog --messages "$MESSAGES"
+	measured warm-up 0 save --rate "$HALF" --seconds "$SECONDS_EACH"
+	measured warm-up 0 one-by-one --seconds "$SECONDS_EACH"
+	rm -f "$OUT/worker-warm-up-0.json"
+}
 
 part() {
-	local n rate
+	local n
 	rm -f "$OUT/worker-$1"-*.json
 	case $1 in
 	backlog)
 		rm -f "$OUT"/worker-{stages,limit-postgres,limit-kafka,one-by-one,perf-tools}-*.json
-		# The broker's compiler needs some work to see before what it makes of the broker is worth measuring.
-		measured warm-up 0 backlog --messages "$MESSAGES"
-		rm -f "$OUT/worker-warm-up-0.json"
 		for ((n = 1; n <= ROUNDS; n++)); do backlog_round "$n"; done
 		;;
 	rooms)
@@ -107,15 +110,13 @@ part() {
 		;;
 	steady) for ((n = 1; n <= ROUNDS; n++)); do measured steady "$n" save --rate 1000 --seconds "$SECONDS_EACH"; done ;;
 	half)
-		rate=$(half_of_median) || die "half of the backlog's rate is asked for: run the part backlog first"
-		for ((n = 1; n <= ROUNDS; n++)); do measured half "$n" save --rate "$rate" --seconds "$SECONDS_EACH"; done
+		for ((n = 1; n <= ROUNDS; n++)); do measured half "$n" save --rate "$HALF" --seconds "$SECONDS_EACH"; done
 		;;
 	# With a gateway that delivers every message to one member.
 	streams)
-		rate=$(half_of_median) || die "half of the backlog's rate is asked for: run the part backlog first"
 		gateway gateway 0
 		for ((n = 1; n <= ROUNDS; n++)); do
-			measured streams "$n" save --rate "$rate" --seconds "$SECONDS_EACH" --gateway "127.0.0.1:$((PORTS + 4))" --gateway-pid "$(pid_of gateway)"
+			measured streams "$n" save --rate "$HALF" --seconds "$SECONDS_EACH" --gateway "127.0.0.1:$((PORTS + 4))" --gateway-pid "$(pid_of gateway)"
 		done
 		stop gateway
 		;;
@@ -123,7 +124,7 @@ part() {
 	logins)
 		for ((n = 1; n <= ROUNDS; n++)); do
 			STAGE_OPTIONS=--passwords measured logins "$n" logins --seal-public-keys-file "$RUN/keys/seal-public.json" \
-				--rate 500 --seconds "$SECONDS_EACH" --logins $((SECONDS_EACH * HASH_THREADS * 50))
+				--rate 500 --seconds "$SECONDS_EACH" --logins $((SECONDS_EACH * HASH_THREADS * 120))
 		done
 		;;
 	stream)
@@ -146,5 +147,6 @@ t0=$(date +%s%N)
 worker
 jq -n --argjson ms $((($(date +%s%N) - t0) / 1000000)) '{$ms}' >"$OUT/worker-start.json"
 [ $# -gt 0 ] || set -- backlog rooms steady half streams hash logins stream
+warm_up
 for name in "$@"; do part "$name"; done
 [ ${#failed[@]} = 0 ] || die "these found something wrong, see their reports in $OUT: $(IFS=';' && echo "${failed[*]}")"

@@ -63,7 +63,7 @@ const latencies = (results) => {
   return table(["milliseconds from the moment a message was due", "p50", "p90", "p99", "p99.9", "longest"], [
     row("RATE a second, to its reply", steady, "replyMs"),
     row("… to its event", steady, "eventMs"),
-    row("RATE a second (half of the most), to its reply", half, "replyMs"),
+    row("RATE a second (half of what is aimed at), to its reply", half, "replyMs"),
     row("… to its event", half, "eventMs"),
     row("the same rate with a gateway and a stream for each room, to the event there", streams, "streamMs"),
   ]) + picture;

@@ -62,7 +62,7 @@ async fn what_is_in_hand_when_postgres_or_kafka_dies_is_done_once() {
 }
 
 /// 200 MB wait while PostgreSQL is away; the worker holds a bounded part of them. Twenty thousand records by default, as many
-/// as `PARLEY_TEST_QUEUED` says on demand (a million takes some minutes).
+/// as `TEST_QUEUED` says on demand (a million takes some minutes).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_queue_costs_no_memory() {
     let world = World::with_own_postgres(2).await;
@@ -70,7 +70,7 @@ async fn a_long_queue_costs_no_memory() {
     let rooms = [world.room(&[&ann]), world.room(&[&ann]), world.room(&[&ann]), world.room(&[&ann])];
     let worker = world.worker_of("AddChat", &[]).ready().await;
     kill(world.database.server().pid());
-    let count = std::env::var("PARLEY_TEST_QUEUED").map_or(20_000, |count| count.parse().expect("a number"));
+    let count = std::env::var("TEST_QUEUED").map_or(20_000, |count| count.parse().expect("a number"));
     let text = "x".repeat(200_000_000 / count);
     let record = |n: usize| {
         let chat = AddChat {
