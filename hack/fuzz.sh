@@ -4,6 +4,7 @@
 #   fuzz.sh [SECONDS] [TARGET...]    each target so long, default 600; all of them when none is named
 #   fuzz.sh again TARGET FILE        one input once more
 #
+# SEED makes the same course of it again, for as long as it lasts; left out or 0, it is another one each time.
 # Begins with fuzz/corpus/TARGET and with what earlier runs found to lead further, in $CACHE/fuzz. JOBS run at a time.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib/base.sh"
@@ -36,7 +37,7 @@ trap 'exit 143' TERM
 start() {
 	local corpus=$WORK/corpus/$1 found=$WORK/found/$1
 	mkdir -p "$corpus" "$found" "$LOGS"
-	nice -n 19 "$RELEASE/$1" -max_total_time="$2" -timeout=60 -rss_limit_mb=2048 -max_len=4096 -print_final_stats=1 \
+	nice -n 19 "$RELEASE/$1" -seed="${SEED:-0}" -max_total_time="$2" -timeout=60 -rss_limit_mb=2048 -max_len=4096 -print_final_stats=1 \
 		-dict="$ROOT/fuzz/words.dict" -artifact_prefix="$found/" "$corpus" "$ROOT/fuzz/corpus/$1" >"$LOGS/$1.log" 2>&1 &
 	RUNNING[$!]=$1
 }
