@@ -233,6 +233,8 @@ fn poll(consumer: Arc<BaseConsumer<Context>>, topics: &[&'static str], stop: &Ca
 /// What ends one partition's task and tells that it ended.
 struct Owned {
     end: CancellationToken,
+    /// Set once it is late: see [`Partition::store`].
+    over: Arc<AtomicBool>,
     ended: oneshot::Receiver<()>,
 }
 
@@ -335,13 +337,14 @@ impl Context {
             let (done, ended) = oneshot::channel();
             let key = (topic.clone(), partition);
             let before = self.late().remove(&key);
-            self.lock().insert(key, Owned { end: end.clone(), ended });
+            let over = Arc::new(AtomicBool::new(false));
+            self.lock().insert(key, Owned { end: end.clone(), over: Arc::clone(&over), ended });
             self.tell(GroupEvent::Assigned(Partition::new(
                 topic,
                 partition,
                 queue,
                 Arc::clone(&consumer),
-                end,
+                (end, over),
                 before,
                 done,
             )));
@@ -366,6 +369,9 @@ impl Context {
             }
         });
         if !ending.is_empty() {
+            for (_, owned) in &ending {
+                owned.over.store(true, Ordering::Release);
+            }
             // Safe: whoever is late finds its records handled by the next owner, or is found by it.
             tracing::warn!(partitions = ending.len(), "batches did not end within the drain time");
             self.late().extend(ending.into_iter().map(|(key, owned)| (key, owned.ended)));

@@ -1,4 +1,11 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use rdkafka::{
     consumer::{BaseConsumer, Consumer as _, base_consumer::PartitionQueue},
@@ -19,6 +26,8 @@ pub struct Partition {
     partition: i32,
     arrived: Arc<Notify>,
     end: CancellationToken,
+    /// Its time to end is over: another owner answers for it now, who may be in this process.
+    over: Arc<AtomicBool>,
     /// The end of the task that had this partition here before, when it was late.
     before: Option<oneshot::Receiver<()>>,
     // Dropped in this order: the end of `_done` lets the rebalance go on.
@@ -54,12 +63,12 @@ impl Partition {
         partition: i32,
         queue: PartitionQueue<Context>,
         consumer: Arc<BaseConsumer<Context>>,
-        end: CancellationToken,
+        (end, over): (CancellationToken, Arc<AtomicBool>),
         before: Option<oneshot::Receiver<()>>,
         done: oneshot::Sender<()>,
     ) -> Self {
         let arrived = Arc::new(Notify::new());
-        Self { topic, partition, arrived, end, before, queue, consumer, _done: done }
+        Self { topic, partition, arrived, end, over, before, queue, consumer, _done: done }
     }
 
     /// To be called before the first [`fill`](Self::fill). Waits for a late owner of the same partition in this process: both hold
@@ -126,6 +135,10 @@ impl Partition {
 
     /// Marks everything up to this offset, itself included, as done. Committed with the next commit.
     pub fn store(&self, offset: i64) {
+        // A late owner's mark would take back what the next one has done, when the partition has come back here meanwhile.
+        if self.over.load(Ordering::Acquire) {
+            return;
+        }
         // It fails only for a partition that is ours no more: then the next owner answers for it.
         if let Err(error) = self.consumer.store_offset(&self.topic, self.partition, offset) {
             tracing::debug!(topic = self.topic, partition = self.partition, %error, "offset not stored");
