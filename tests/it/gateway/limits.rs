@@ -62,7 +62,7 @@ async fn from(kit: &Kit, gateway: usize, address: &str) -> (TcpStream, bool) {
     let (mut text, mut bytes) = (String::new(), [0; 1_024]);
     loop {
         let read = tokio::time::timeout(Duration::from_secs(30), socket.read(&mut bytes)).await;
-        let read = read.expect("an answer").unwrap();
+        let read = read.unwrap_or_else(|_| panic!("{address}: no answer beyond {text:?}")).unwrap();
         text.push_str(&String::from_utf8_lossy(&bytes[..read]));
         // The end of a chunked body.
         if text.contains("event: hello") || text.ends_with("0\r\n\r\n") || read == 0 {

@@ -61,8 +61,11 @@ impl Shard {
             leave: now + jitter(self.settings.life, 0.2),
         };
         // The first bytes of a stream always fit.
-        // Its connection has no socket for it yet, and writes what waits when it has.
-        let _ = conn.outbox.push(Frame { head: sse::retry(retry), tail: bytes::Bytes::new(), stamped: 0 });
+        // Its connection may have its socket already, and then waits for somebody to write.
+        let first = Frame { head: sse::retry(retry), tail: bytes::Bytes::new(), stamped: 0 };
+        if conn.outbox.push(first) == Ok(true) {
+            self.unflushed.push(conn.outbox.clone());
+        }
         self.conns.insert(id, conn);
         self.sessions.entry(key).or_default().push(id);
         self.count_phase(Phase::Opening, 1);

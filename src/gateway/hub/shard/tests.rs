@@ -434,3 +434,13 @@ fn another_topic_of_the_same_name_is_foreign_to_all() {
     put(&mut shard, message(0, 0, 1, 6));
     assert_eq!(seqs(&outbox), [6]);
 }
+
+/// The head of its answer may be on its socket before the shard has heard of a stream: its first bytes wait for nobody else.
+#[test]
+fn what_a_stream_begins_with_is_written_by_the_shard() {
+    let mut shard = shard();
+    open(&mut shard, 1, Wanted::Nothing);
+    assert_eq!(shard.take_unflushed().len(), 1, "`retry:`");
+    shard.identify(1, None);
+    assert!(shard.take_unflushed().is_empty(), "what follows goes with it");
+}
