@@ -8,7 +8,7 @@ use crate::gateway::{
         record::{Record, Route},
         vector::further,
     },
-    sse::{Frame, Slow},
+    sse::{Frame, Outbox, Slow},
 };
 
 impl Shard {
@@ -37,13 +37,8 @@ impl Shard {
 
     pub(super) fn push_frame(&mut self, id: ConnId, frame: Frame, event: &'static str) {
         let Some(conn) = self.conns.get(&id) else { return };
-        match conn.outbox.push(frame) {
-            Ok(first) => {
-                if first {
-                    self.unflushed.push(conn.outbox.clone());
-                }
-                self.count(event, 1);
-            }
+        match queue(&mut self.unflushed, &conn.outbox, frame) {
+            Ok(()) => self.count(event, 1),
             Err(slow) => self.slow(id, slow),
         }
     }
@@ -70,13 +65,8 @@ impl Shard {
                 continue;
             }
             let frame = Frame { head: record.head.clone(), tail: shared.clone(), stamped: record.stamped };
-            match conn.outbox.push(frame) {
-                Ok(first) => {
-                    if first {
-                        self.unflushed.push(conn.outbox.clone());
-                    }
-                    sent += 1;
-                }
+            match queue(&mut self.unflushed, &conn.outbox, frame) {
+                Ok(()) => sent += 1,
                 Err(reason) => slow.push((*id, reason)),
             }
         }
@@ -91,6 +81,14 @@ impl Shard {
             self.slow(id, reason);
         }
     }
+}
+
+/// Queues an event, and notes the outbox when it is to be flushed: whoever forgets that leaves the stream silent.
+pub(super) fn queue(unflushed: &mut Vec<Outbox>, outbox: &Outbox, frame: Frame) -> Result<(), Slow> {
+    if outbox.push(frame)? {
+        unflushed.push(outbox.clone());
+    }
+    Ok(())
 }
 
 /// Whether the client got this record from another gateway before it came here.

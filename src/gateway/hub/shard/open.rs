@@ -5,7 +5,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{Conn, ConnId, Opening, Phase, Reason, Shard, Wanted, close::jitter};
+use super::{Conn, ConnId, Opening, Phase, Reason, Shard, Wanted, close::jitter, deliver::queue};
 use crate::{
     gateway::{
         hub::{
@@ -63,9 +63,7 @@ impl Shard {
         // The first bytes of a stream always fit.
         // Its connection may have its socket already, and then waits for somebody to write.
         let first = Frame { head: sse::retry(retry), tail: bytes::Bytes::new(), stamped: 0 };
-        if conn.outbox.push(first) == Ok(true) {
-            self.unflushed.push(conn.outbox.clone());
-        }
+        let _ = queue(&mut self.unflushed, &conn.outbox, first);
         self.conns.insert(id, conn);
         self.sessions.entry(key).or_default().push(id);
         self.count_phase(Phase::Opening, 1);
