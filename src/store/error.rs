@@ -62,7 +62,7 @@ impl From<Error> for StoreError {
 fn one_line(error: &Error) -> String {
     if matches!(error, Error::PoolTimedOut) {
         // sqlx keeps the reason to itself: it tried to connect all the while, or all connections were in use.
-        return "not reachable, or all connections are busy".to_owned();
+        return "not reachable, a standby, or all connections are busy".to_owned();
     }
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -5,7 +5,7 @@ use std::{
 };
 
 use sqlx::{
-    PgPool, Row as _,
+    PgConnection, PgPool, Row as _,
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -119,6 +119,18 @@ pub(crate) fn usable(url: &Secret) -> Result<(), StoreError> {
     options(url).map(drop)
 }
 
+/// While a failover is under way an address may lead to a standby. It takes no write and may be behind, and its connections would
+/// be kept; a server that is promoted or left behind ends those that it had as a primary by itself.
+async fn refuse_standby(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let standby: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(connection).await?;
+    if standby {
+        return Err(sqlx::Error::Protocol(
+            "this server is a standby, which takes no writes: trying again".into(),
+        ));
+    }
+    Ok(())
+}
+
 impl Database {
     /// A pool for this URL of at most `max_connections`, none of which is opened yet.
     ///
@@ -133,6 +145,7 @@ impl Database {
             .test_before_acquire(false)
             .acquire_timeout(Duration::from_secs(5))
             .max_lifetime(Duration::from_secs(30 * 60))
+            .after_connect(|connection, _| Box::pin(refuse_standby(connection)))
             .connect_lazy_with(options.application_name(application));
         Ok(Self { pool })
     }

@@ -3,7 +3,7 @@
 use parley::wire::{AddChat, Outgoing, Request};
 
 use super::{audit::Load, world::World};
-use crate::fixtures::{Binary, eventually};
+use crate::fixtures::{Binary, Postgres, eventually};
 
 fn kill(pid: u32) {
     let status = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
@@ -58,6 +58,39 @@ async fn what_is_in_hand_when_postgres_or_kafka_dies_is_done_once() {
     world.kafka.start_again();
     late.audit(&world, "kafka died").await;
     ready(&worker).await;
+    assert!(worker.stop().await.success());
+}
+
+/// Whoever leads an address from a dead server to its standby may do so before the standby is promoted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_is_waited_for_until_it_is_promoted() {
+    let world = World::with_own_postgres(1).await;
+    let ann = world.person("ann");
+    let room = world.room(&[&ann]);
+    let postgres = world.database.server();
+    // Leaked: its guard ends it with the program.
+    let standby: &'static Postgres = Box::leak(Box::new(postgres.standby(None)));
+    let copy = world.database.copy_on(standby);
+    let worker = world.worker_with("AddChat", &[], &[("PARLEY_DATABASE_URL", &copy.url("worker"))]);
+    unready(&worker, "postgres").await;
+    eventually("the reason in the log", || async {
+        worker.log().contains("this server is a standby").then_some(())
+    })
+    .await;
+    kill(postgres.pid());
+    standby.promote();
+    ready(&worker).await;
+    let chat = AddChat {
+        room_id: room,
+        writer_id: ann.id.clone(),
+        message: "after the failover".parse().expect("a message"),
+        client_message_id: None,
+    };
+    world.produce_all(&[world.record(&world.headers(&ann), &Request::AddChat(chat))]).await;
+    eventually("the message to be stored", || async {
+        (copy.sql("SELECT message FROM messages") == "after the failover").then_some(())
+    })
+    .await;
     assert!(worker.stop().await.success());
 }
 
