@@ -1,20 +1,25 @@
 //! The custom resource definition, as the API server gets it.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::ChatTopicSet;
 
 /// The definition of `ChatTopicSet`. The derive marks optional fields nullable; here they are not, so that the API
-/// server drops a null as if the field had been left out, and no rule and no reader ever meets one.
+/// server drops a null as if the field had been left out, and no rule and no reader ever meets one. A set that nobody has looked
+/// at yet has an observed generation of -1: kstatus takes an object without any for one that is ready.
 pub fn crd() -> CustomResourceDefinition {
     let mut crd = ChatTopicSet::crd();
     for version in &mut crd.spec.versions {
         if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {
             without_nullable(schema);
+            let status = schema.properties.as_mut().and_then(|properties| properties.get_mut("status"));
+            if let Some(status) = status {
+                status.default = Some(JSON(json!({"observedGeneration": -1})));
+            }
         }
     }
     crd

@@ -6,6 +6,7 @@ mod brokers;
 mod commands;
 mod deletion;
 mod drift;
+mod judged;
 mod leading;
 mod memory;
 mod quiet;
