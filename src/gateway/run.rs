@@ -31,6 +31,8 @@ use crate::{
 
 /// How far back replies are read at the start: as long as they are kept for streams that open late.
 const BACK: Duration = Duration::from_secs(15);
+/// The same for events.
+const EVENTS_BACK: Duration = Duration::from_secs(60);
 /// How often new partitions are looked for.
 const REFRESH: Duration = Duration::from_secs(3);
 /// After this long a request leaves the producer's queue, taken or not: the answer is due.
@@ -163,7 +165,8 @@ fn check_page() -> Result<(), Exit> {
 fn sources() -> Vec<Source> {
     let replies = Kind::ALL.map(|kind| Source { topic: kind.response_topic(), start: Start::Back(BACK) });
     let mut sources = replies.to_vec();
-    sources.push(Source { topic: CHAT_EVENT, start: Start::End });
+    // So that memory knows what the streams that come back to a fresh gateway have had last.
+    sources.push(Source { topic: CHAT_EVENT, start: Start::Back(EVENTS_BACK) });
     sources
 }
 

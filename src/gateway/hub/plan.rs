@@ -74,12 +74,14 @@ pub(crate) fn joins(records: &[Arc<Record>], user: &UserId, interests: &Interest
     joins
 }
 
-/// The numbers that neither a record nor PostgreSQL brought, between the oldest and the newest message of each room, and where its
-/// user joined within the replay between then and now: exclusive bounds.
+/// The numbers that neither a record nor PostgreSQL brought, between the last message that the client is known to have had (`had`) or
+/// else the oldest, and the newest message of each room, and where its user joined within the replay between then and now:
+/// exclusive bounds.
 pub(crate) fn holes(
     records: &[Arc<Record>],
     filled: &[Message],
     joins: &BTreeMap<RoomId, Join>,
+    had: impl Fn(RoomId) -> Option<Seq>,
 ) -> Vec<(RoomId, Seq, Seq)> {
     let mut rooms: BTreeMap<RoomId, BTreeSet<i64>> = BTreeMap::new();
     for record in records {
@@ -89,6 +91,9 @@ pub(crate) fn holes(
     }
     for message in filled {
         rooms.entry(message.room_id).or_default().insert(message.seq.0);
+    }
+    for (room, numbers) in &mut rooms {
+        numbers.extend(had(*room).map(|seq| seq.0));
     }
     for (room, join) in joins {
         let numbers = rooms.entry(*room).or_default();
@@ -233,9 +238,11 @@ mod tests {
         let records = [(5, 8), (6, 7), (7, 8), (9, 10)]
             .map(|(offset, seq)| Arc::new(message(0, offset, 1, seq)))
             .to_vec();
-        assert_eq!(holes(&records, &[], &BTreeMap::new()), [(room(1), Seq(8), Seq(10))]);
+        assert_eq!(holes(&records, &[], &BTreeMap::new(), |_| None), [(room(1), Seq(8), Seq(10))]);
+        let from_five = holes(&records, &[], &BTreeMap::new(), |_| Some(Seq(5)));
+        assert_eq!(from_five, [(room(1), Seq(5), Seq(7)), (room(1), Seq(8), Seq(10))], "6 is not logged yet");
         let filled = [stored(1, 9)];
-        assert_eq!(holes(&records, &filled, &BTreeMap::new()), []);
+        assert_eq!(holes(&records, &filled, &BTreeMap::new(), |_| None), []);
         let plan = Plan::new(records, &filled, &BTreeMap::new(), &[12, 3]);
         assert_eq!(
             shown(&plan),
@@ -279,12 +286,12 @@ mod tests {
         let joins = joins(&records, &user("bob"), &interests);
         assert_eq!(joins[&room(1)], Join { partition: 0, offset: 22, joined: Seq(8), mark: Seq(12) });
         assert_eq!(
-            holes(&records, &[], &joins),
+            holes(&records, &[], &joins, |_| None),
             [(room(1), Seq(8), Seq(11)), (room(1), Seq(11), Seq(13))],
             "of the span that counts"
         );
         let filled = [9, 10, 12].map(|seq| stored(1, seq));
-        assert_eq!(holes(&records, &filled, &joins), []);
+        assert_eq!(holes(&records, &filled, &joins, |_| None), []);
         let plan = Plan::new(records, &filled, &joins, &[26]);
         let after = |offset: i64| vec![offset];
         assert_eq!(

@@ -16,6 +16,8 @@ mod room_state;
 mod rooms;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unlogged_tests;
 
 use std::{
     collections::HashMap,

@@ -131,7 +131,16 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         // What was read for an earlier look at the user's rooms: they may have left, and come back after it.
         conn.filled.retain(|message| ears.may_see(message.room_id, message.seq));
-        let holes = plan::holes(&records, &conn.filled, &joins);
+        let conn = &*conn;
+        // What was committed before it and is not in the log yet, for its worker died in between, comes first.
+        let had = |room: RoomId| {
+            let span = interests.rooms.iter().find(|now| now.room_id == room)?.span;
+            // Who joined since has had nothing of what the log has before.
+            let was_there = conn.resuming && !joins.contains_key(&room);
+            let had = self.ring.newest_before(room, &conn.from).filter(|_| was_there)?;
+            Some(had.max(span.joined))
+        };
+        let holes = plan::holes(&records, &conn.filled, &joins, had);
         if !holes.is_empty() {
             self.lookups.push(Lookup::Holes { conn: id, holes });
             return;

@@ -380,15 +380,17 @@ impl Shard {
     }
 
     /// A stream of this user is about to be live: the room is taken up unless it is already, where its replay of the room ends, or
-    /// at the mark. A message from before that may be still to come, however often its readers have come back since.
+    /// where the log does as far as it is known here, or else at the mark. The mark may be of messages that the log does not have yet,
+    /// and has after later ones. A message from before may be still to come, however often its readers have come back since.
     pub(super) fn take_up(&mut self, user: &UserId, room: &Room, replayed: Option<&Stretch>) {
+        let logged = self.ring.newest(room.room_id).unwrap_or(room.last_seq);
         let state = self.rooms.entry(room.room_id).or_insert_with(|| match replayed {
             Some(Stretch { lowest, logged: Some(logged), unlogged, .. }) => {
                 let mut state = RoomState::new(*logged, Seq(lowest.0 - 1), room.version);
                 state.unlogged = unlogged.range(..=*logged).copied().collect();
                 state
             }
-            _ => RoomState::new(room.last_seq, room.last_seq, room.version),
+            _ => RoomState::new(logged, logged, room.version),
         });
         state.seat(user, room.span, room.version);
         state.version = state.version.max(room.version);
