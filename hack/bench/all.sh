@@ -24,12 +24,12 @@ machine() {
 
 status=0
 machine
-[ $# -gt 0 ] || set -- worker gateway controller
+[ $# -gt 0 ] || set -- worker scaling gateway counts controller
 for what in "$@"; do
 	case $what in
-	worker | gateway) bash "$HACK/bench/$what.sh" || status=1 ;;
+	worker | scaling | gateway | counts) bash "$HACK/bench/$what.sh" || status=1 ;;
 	controller) bash "$HACK/bench/controller.sh" | tee "$OUT/controller.md" || status=1 ;;
-	*) die "there is nothing to measure of $what: worker gateway controller" ;;
+	*) die "there is nothing to measure of $what: worker scaling gateway counts controller" ;;
 	esac
 done
 node "$HACK/bench/report.mjs" "$OUT"

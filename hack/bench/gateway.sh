@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # make bench-gateway: the gateway under load, on a Kafka, a PostgreSQL and a worker of its own.
 #
-#   gateway.sh [SCENARIO...]    idle fanout big thousand stuck drain crash connect flood; all of them when none is named
+#   gateway.sh [SCENARIO...]    idle fanout big thousand stuck drain crash connect flood day; all of them when none is named
 #
 # Each scenario has a fresh gateway at its default settings, but for what is said beside it. Reports are printed, and kept as JSON
 # in $CACHE/bench. What docs/benchmarks.md says was measured by this. Takes some eight minutes after the build.
@@ -21,9 +21,10 @@ scenario() {
 	local name=$1 command=$2 users=$3 size=$4 settings=$5 seed
 	shift 5
 	seed=$(fresh "$name")
-	# shellcheck disable=SC2086 # settings are words
+	# shellcheck disable=SC2086 # settings and options are words
 	gateway gateway 0 $settings
-	"$RUN/bin/loadgen" stage --seed "$seed" --users "$users" --room-size "$size" | sql -f - >/dev/null
+	# shellcheck disable=SC2086
+	"$RUN/bin/loadgen" stage --seed "$seed" --users "$users" --room-size "$size" ${STAGE_OPTIONS:-} | sql -f - >/dev/null
 	say "== $name: $users users in rooms of $size${settings:+, $settings}"
 	if ! "$RUN/bin/loadgen" "$command" --seed "$seed" --users "$users" --room-size "$size" --gateway "127.0.0.1:$((PORTS + 4))" \
 		--pid "$(pid_of gateway)" "$@" | tee "$OUT/gateway-$name.json"; then
@@ -37,10 +38,10 @@ run() {
 	case $1 in
 	idle) scenario idle idle "$STREAMS" 100 "" --settle 40 ;;
 	# 5,000 deliveries a second.
-	fanout) scenario fanout fanout "$STREAMS" 100 "" --rate 50 --seconds 30 ;;
+	fanout) scenario fanout fanout "$STREAMS" 100 "" --rate 50 --seconds 10 ;;
 	# One room with everybody in it, five messages a second: what the peers' figures are of.
-	big) scenario big fanout "$STREAMS" 10000 "" --rate 5 --seconds 20 ;;
-	thousand) scenario thousand fanout $((STREAMS / 10)) 1000 "" --rate 5 --seconds 20 ;;
+	big) scenario big fanout "$STREAMS" 10000 "" --rate 5 --seconds 10 ;;
+	thousand) scenario thousand fanout $((STREAMS / 10)) 1000 "" --rate 5 --seconds 10 ;;
 	# A thousand that read and a thousand that do not, in the same rooms.
 	stuck) scenario stuck stuck 2000 100 "PARLEY_STREAM_QUEUE_KIB=64" --rate 40 --seconds 15 --message-bytes 4096 --rounds 3 ;;
 	drain)
@@ -54,7 +55,9 @@ run() {
 		;;
 	connect) scenario connect connect "$STREAMS" 100 "" --rate 2000 ;;
 	flood) scenario flood flood 200 100 "" --rate 20 --seconds 10 --connects 10000 ;;
-	*) die "there is no scenario $1: idle fanout big thousand stuck drain crash connect flood" ;;
+	# Everything that people do.
+	day) STAGE_OPTIONS=--passwords scenario day day $((STREAMS / 5)) 20 "" --rate 200 --seconds 30 ;;
+	*) die "there is no scenario $1: idle fanout big thousand stuck drain crash connect flood day" ;;
 	esac
 }
 
@@ -64,6 +67,6 @@ bench_build
 trap bench_down EXIT
 bench_up
 worker
-[ $# -gt 0 ] || set -- idle fanout big thousand stuck drain crash connect flood
+[ $# -gt 0 ] || set -- idle fanout big thousand stuck drain crash connect flood day
 for name in "$@"; do run "$name"; done
 [ ${#failed[@]} = 0 ] || die "these found something wrong, see their reports above: ${failed[*]}"

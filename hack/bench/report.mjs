@@ -3,6 +3,7 @@
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { gateway } from "./report/gateway.mjs";
 import { curves } from "./report/picture.mjs";
 import { median, numbers } from "./report/statistics.mjs";
 import { summary } from "./report/summary.mjs";
@@ -41,6 +42,8 @@ const put = (page, name, text) => {
 let page = readFileSync(PAGE, "utf8");
 page = put(page, "summary", summary(results));
 page = put(page, "worker", worker(results));
+page = put(page, "gateway", gateway(results));
+page = put(page, "controller", results.controller.trim() || "not measured yet");
 writeFileSync(PAGE, page);
 
 const lines = [

@@ -22,23 +22,6 @@ RUN=$STATES/bench-worker
 STREAMS=${STREAMS:-9000} # each is two files of one process, which may have 20,000
 HASH_THREADS=$((($(nproc) + 1) / 2))
 
-other_pid() { cut -d' ' -f1 "$RUN/$1/pids/$2"; }
-
-# measured NAME ROUND COMMAND ARGUMENT...: a scenario of loadgen in rooms of its own, its report kept.
-measured() {
-	local name=$1 round=$2 command=$3 seed
-	shift 3
-	seed=$(fresh "$name")
-	# shellcheck disable=SC2086 # options are words
-	"$RUN/bin/loadgen" stage --seed "$seed" --users "$USERS" --room-size "$ROOM_SIZE" ${STAGE_OPTIONS:-} | sql -f - >/dev/null
-	say "== $name, round $round"
-	PARLEY_DATABASE_URL=$(url worker) "$RUN/bin/loadgen" "$command" --bootstrap "127.0.0.1:$PORTS" \
-		--request-keys-file "$RUN/keys/request-keys.json" --reply-keys-file "$RUN/keys/reply-keys.json" \
-		--worker-pid "$(pid_of worker)" --postgres-pid "$(other_pid postgres postgres)" --broker-pid "$(other_pid kafka kafka-0)" \
-		--seed "$seed" --users "$USERS" --room-size "$ROOM_SIZE" "$@" >"$OUT/worker-$name-$round.json" || failed+=("$name, round $round")
-	short "$OUT/worker-$name-$round.json"
-}
-
 # alone NAME ROUND COMMAND ARGUMENT...: one that needs no system.
 alone() {
 	local name=$1 round=$2
@@ -47,8 +30,6 @@ alone() {
 	"$RUN/bin/loadgen" "$@" >"$OUT/worker-$name-$round.json" || failed+=("$name, round $round")
 	short "$OUT/worker-$name-$round.json"
 }
-short() { jq -c 'walk(if type == "object" then del(.curve) else . end)' "$1" >&2 || true; }
-
 # The worker's own account of its stages, as JSON.
 stages() {
 	curl -fsS "http://127.0.0.1:$((PORTS + 3))/metrics" | awk '

@@ -3,6 +3,7 @@
 #   RUN     the folder of all of it, removed at the end
 #   PORTS   the first of ten ports, and the broker's at +100: Kafka, PostgreSQL, -, the worker's admin, then gateways in pairs
 #   OUT     results as JSON, kept
+#   CHAT_PARTITIONS  of AddChat's topics (2)
 #   BENCH_BIN  a folder with parley and loadgen; left out: they are built
 
 OUT=$CACHE/bench
@@ -49,22 +50,27 @@ gateway() { # gateway NAME N SETTING=VALUE...: listens at PORTS+4+2N
 		PARLEY_LISTEN_ADDR="127.0.0.1:$((PORTS + 4 + 2 * n))" "$@"
 }
 
-worker() { # worker SETTING=VALUE...
-	service worker worker $((PORTS + 3)) PARLEY_SEAL_PRIVATE_KEYS_FILE="$RUN/keys/seal-private.json" \
+WORKERS=()
+worker() { # worker SETTING=VALUE...: one more
+	local n=${#WORKERS[@]} name
+	name=worker$([ "$n" = 0 ] || echo "-$n")
+	WORKERS+=("$name")
+	service "$name" worker $((n == 0 ? PORTS + 3 : PORTS + 20 + n)) PARLEY_SEAL_PRIVATE_KEYS_FILE="$RUN/keys/seal-private.json" \
 		PARLEY_KINDS=Login,Logout,ListRooms,ListFriends,AddUser,ChangeStatus,AddRoom,AddChat,AddFriend PARLEY_CONSUMER_GROUP=bench "$@"
 }
 
 bench_up() {
 	"$HACK/kafka/broker.sh" start "$RUN/kafka" 127.0.0.1 "$PORTS"
 	"$HACK/postgres/server.sh" start "$RUN/postgres" 127.0.0.1 $((PORTS + 1))
-	"$RUN/bin/loadgen" topics --bootstrap "127.0.0.1:$PORTS"
+	"$RUN/bin/loadgen" topics --bootstrap "127.0.0.1:$PORTS" --chat-partitions "${CHAT_PARTITIONS:-2}"
 	PARLEY_DATABASE_URL=$(url owner) "$RUN/bin/worker" migrate >/dev/null
 	[ -d "$RUN/keys" ] || (umask 077 && "$RUN/bin/worker" keys "$RUN/keys" >/dev/null)
 }
 
 bench_down() {
 	local name
-	for name in gateway other worker; do stop "$name" KILL; done
+	for name in gateway other "${WORKERS[@]}"; do stop "$name" KILL; done
+	WORKERS=()
 	"$HACK/kafka/broker.sh" stop "$RUN/kafka" KILL
 	"$HACK/postgres/server.sh" stop "$RUN/postgres" QUIT
 	rm -rf "$RUN"
@@ -72,3 +78,24 @@ bench_down() {
 
 # fresh NAME: a seed that no run before had, so that rooms begin empty.
 fresh() { printf '%s%x' "${1:0:3}" "$(($(date +%s%N) / 1000000))"; }
+
+other_pid() { cut -d' ' -f1 "$RUN/$1/pids/$2"; }
+worker_pids() { for name in "${WORKERS[@]}"; do pid_of "$name"; done | paste -sd,; }
+
+# measured NAME ROUND COMMAND ARGUMENT...: a scenario of loadgen on the worker's own path, in rooms of its own: ROOM_SIZE of USERS each.
+# Its report is kept. What fails goes into the list `failed`. MEASURED_BY is a command in front of it.
+measured() {
+	local name=$1 round=$2 command=$3 seed
+	shift 3
+	seed=$(fresh "$name")
+	# shellcheck disable=SC2086 # options are words
+	"$RUN/bin/loadgen" stage --seed "$seed" --users "$USERS" --room-size "$ROOM_SIZE" ${STAGE_OPTIONS:-} | sql -f - >/dev/null
+	say "== $name, round $round"
+	# shellcheck disable=SC2086 # a command and its arguments
+	PARLEY_DATABASE_URL=$(url worker) ${MEASURED_BY:-} "$RUN/bin/loadgen" "$command" --bootstrap "127.0.0.1:$PORTS" \
+		--request-keys-file "$RUN/keys/request-keys.json" --reply-keys-file "$RUN/keys/reply-keys.json" \
+		--worker-pid "$(worker_pids)" --postgres-pid "$(other_pid postgres postgres)" --broker-pid "$(other_pid kafka kafka-0)" \
+		--seed "$seed" --users "$USERS" --room-size "$ROOM_SIZE" "$@" >"$OUT/worker-$name-$round.json" || failed+=("$name, round $round")
+	short "$OUT/worker-$name-$round.json"
+}
+short() { jq -c 'walk(if type == "object" then del(.curve) else . end)' "$1" >&2 || true; }

@@ -1,6 +1,6 @@
 use std::{
-    collections::VecDeque,
-    net::SocketAddr,
+    fmt::Write as _,
+    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -10,18 +10,19 @@ use hyper::{
     HeaderMap, Method, Request,
     body::Incoming,
     client::conn::http1,
-    header::{CONTENT_TYPE, COOKIE, HOST, SET_COOKIE},
+    header::{CONTENT_TYPE, COOKIE, HOST, HeaderValue, SET_COOKIE},
 };
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
-use super::{Grammar, Message, Parser};
+use super::{Grammar, Stream};
 
 /// A browser-like client of one gateway: keeps its cookie, sends what a same-origin page sends.
 #[derive(Debug, Clone)]
 pub struct Client {
     addr: SocketAddr,
+    source: Option<Ipv4Addr>,
     cookie: Arc<Mutex<Option<String>>>,
 }
 
@@ -48,6 +49,12 @@ pub enum ClientError {
     /// A header or path of ours is no HTTP.
     #[error("the request is no HTTP: {0}")]
     Request(#[from] hyper::http::Error),
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Broken(#[from] std::io::Error),
+    /// The answer is no HTTP.
+    #[error("the answer is no HTTP: {0}")]
+    NoHttp(&'static str),
     /// The stream is no such stream.
     #[error("the event stream breaks its grammar: {0}")]
     Grammar(#[from] Grammar),
@@ -66,12 +73,17 @@ impl Answer {
 impl Client {
     /// A client without a cookie.
     pub fn new(addr: SocketAddr) -> Self {
-        Self { addr, cookie: Arc::default() }
+        Self { addr, source: None, cookie: Arc::default() }
+    }
+
+    /// The same browser on another machine: on loopback all of 127.0.0.0/8 is one's own.
+    pub fn coming_from(self, source: Ipv4Addr) -> Self {
+        Self { source: Some(source), ..self }
     }
 
     /// The same browser at another replica.
     pub fn at(&self, addr: SocketAddr) -> Self {
-        Self { addr, cookie: Arc::clone(&self.cookie) }
+        Self { addr, source: self.source, cookie: Arc::clone(&self.cookie) }
     }
 
     /// The cookie as it would be sent, `name=value`.
@@ -131,17 +143,30 @@ impl Client {
     /// # Errors
     /// When it is not answered with 200.
     pub async fn events(&self, last_event_id: Option<&str>) -> Result<Stream, ClientError> {
-        let id = last_event_id.map(|id| ("last-event-id", id));
-        let response = self.open(Method::GET, "/api/events", id.as_slice(), None).await?;
-        if response.status() != 200 {
-            return Err(ClientError::Status(response.status().as_u16()));
+        let mut request =
+            format!("GET /api/events HTTP/1.1\r\nhost: {}\r\nsec-fetch-site: same-origin\r\n", self.addr);
+        let cookie = self.cookie();
+        for (name, value) in [("cookie", cookie.as_deref()), ("last-event-id", last_event_id)] {
+            if let Some(value) = value {
+                // A line break would begin another header.
+                HeaderValue::from_str(value).map_err(hyper::http::Error::from)?;
+                let _ = write!(request, "{name}: {value}\r\n");
+            }
         }
-        Ok(Stream {
-            body: response.into_body(),
-            parser: Parser::default(),
-            blocks: VecDeque::new(),
-            last_id: None,
-        })
+        request.push_str("\r\n");
+        let socket = self.connect().await.map_err(|error| ClientError::Connect(self.addr, error))?;
+        let (head, stream) = Stream::open(socket, &request).await?;
+        head.cookies.iter().for_each(|cookie| self.take_cookie(cookie));
+        if head.status == 200 { Ok(stream) } else { Err(ClientError::Status(head.status)) }
+    }
+
+    async fn connect(&self) -> std::io::Result<TcpStream> {
+        let socket = if self.addr.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+        if let Some(source) = self.source {
+            socket.bind((source, 0).into())?;
+        }
+        socket.set_nodelay(true)?;
+        socket.connect(self.addr).await
     }
 
     async fn open(
@@ -151,9 +176,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<String>,
     ) -> Result<hyper::Response<Incoming>, ClientError> {
-        let socket =
-            TcpStream::connect(self.addr).await.map_err(|error| ClientError::Connect(self.addr, error))?;
-        let _ = socket.set_nodelay(true);
+        let socket = self.connect().await.map_err(|error| ClientError::Connect(self.addr, error))?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
         tokio::spawn(connection);
         let mut request = Request::builder().method(method).uri(path).header(HOST, self.addr.to_string());
@@ -169,48 +192,17 @@ impl Client {
         }
         let response =
             sender.send_request(request.body(Full::new(Bytes::from(body.unwrap_or_default())))?).await?;
-        for cookie in response.headers().get_all(SET_COOKIE) {
-            let pair = cookie.to_str().ok().and_then(|text| text.split(';').next());
-            if let Some(pair) = pair {
-                self.set_cookie((!pair.ends_with('=')).then(|| pair.to_owned()));
-            }
+        for cookie in response.headers().get_all(SET_COOKIE).iter().filter_map(|cookie| cookie.to_str().ok())
+        {
+            self.take_cookie(cookie);
         }
         Ok(response)
     }
-}
 
-/// An open event stream.
-#[derive(Debug)]
-pub struct Stream {
-    body: Incoming,
-    parser: Parser,
-    blocks: VecDeque<Message>,
-    last_id: Option<String>,
-}
-
-impl Stream {
-    /// The next block; `None` when the server closed the stream. Safe to drop while it waits.
-    ///
-    /// # Errors
-    /// When the connection breaks or the stream breaks its grammar.
-    pub async fn next(&mut self) -> Result<Option<Message>, ClientError> {
-        loop {
-            if let Some(block) = self.blocks.pop_front() {
-                self.last_id.clone_from(&block.id);
-                return Ok(Some(block));
-            }
-            let Some(frame) = self.body.frame().await else {
-                self.parser.end()?;
-                return Ok(None);
-            };
-            if let Ok(bytes) = frame?.into_data() {
-                self.parser.push(&bytes, &mut self.blocks)?;
-            }
+    /// One that the server gave; an empty one takes it away.
+    fn take_cookie(&self, cookie: &str) {
+        if let Some(pair) = cookie.split(';').next() {
+            self.set_cookie((!pair.ends_with('=')).then(|| pair.to_owned()));
         }
-    }
-
-    /// The cursor to resume from.
-    pub fn last_id(&self) -> Option<&str> {
-        self.last_id.as_deref()
     }
 }

@@ -12,11 +12,13 @@ pub mod path;
 mod procfs;
 mod run;
 mod sse;
+mod stream;
 
 pub use actor::{Actor, SetupError};
 pub use audit::{Audit, Findings, Heard};
 pub use chat::{ChatArgs, ChatReport, run_chat};
-pub use client::{Answer, Client, ClientError, Stream};
+pub use client::{Answer, Client, ClientError};
 pub use grammar::Grammar;
 pub use run::LoadgenCli;
 pub use sse::{Message, Parser};
+pub use stream::Stream;

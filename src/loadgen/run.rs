@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::{
     ChatArgs,
     bench::{
-        FloodArgs, Leaving, Stage, Talk, Target, make_topics, run_connect, run_drain, run_fanout, run_flood,
-        run_idle, run_stuck,
+        DayArgs, FloodArgs, Leaving, Stage, Talk, Target, make_topics, run_connect, run_day, run_drain,
+        run_fanout, run_flood, run_idle, run_stuck,
     },
     path::{PathScenario, passwords_sql},
     run_chat,
@@ -30,6 +30,9 @@ enum Scenario {
         /// Broker, address:port
         #[arg(long)]
         bootstrap: String,
+        /// Partitions of the topics of messages
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(i32).range(1..=100))]
+        chat_partitions: i32,
     },
     /// The SQL that makes the users, sessions and rooms of the scenarios below
     Stage {
@@ -57,6 +60,9 @@ enum Scenario {
         target: Target,
         #[command(flatten)]
         talk: Talk,
+        /// How often the same load comes
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
     },
     /// Readers that do not read beside others that do
     Stuck {
@@ -91,6 +97,15 @@ enum Scenario {
         #[command(flatten)]
         talk: Talk,
     },
+    /// Everything that people do, mixed
+    Day {
+        #[command(flatten)]
+        stage: Stage,
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        args: DayArgs,
+    },
     #[command(flatten)]
     Path(PathScenario),
     /// Thousands of new connections a second beside healthy clients
@@ -121,7 +136,9 @@ impl Command for LoadgenCli {
                 tell(&report)?;
                 held(report.findings.clean(), "messages were lost or doubled: see the findings above")
             }
-            Scenario::Topics { bootstrap } => make_topics(&bootstrap).await.map_err(Exit::failure),
+            Scenario::Topics { bootstrap, chat_partitions } => {
+                make_topics(&bootstrap, chat_partitions).await.map_err(Exit::failure)
+            }
             Scenario::Stage { stage, passwords: false } => write(&stage.sql()),
             Scenario::Stage { stage, passwords: true } => write(&(stage.sql() + &passwords_sql(&stage)?)),
             Scenario::Path(scenario) => scenario.run().await,
@@ -131,8 +148,8 @@ impl Command for LoadgenCli {
                 tell(&report)?;
                 held(report.breaches.is_empty(), "see the breaches above")
             }
-            Scenario::Fanout { stage, target, talk } => {
-                let report = run_fanout(&stage, &target, &talk).await.map_err(Exit::failure)?;
+            Scenario::Fanout { stage, target, talk, rounds } => {
+                let report = run_fanout(&stage, &target, &talk, rounds).await.map_err(Exit::failure)?;
                 tell(&report)?;
                 held(report.lost == 0 && report.breaches.is_empty(), "messages were lost: see above")
             }
@@ -151,6 +168,13 @@ impl Command for LoadgenCli {
                 let spread = leaving.kill || report.peak_to_mean <= 2.0;
                 let good = report.lost == 0 && report.breaches.is_empty() && spread;
                 held(good, "messages were lost, or browsers came back in a crowd: see above")
+            }
+            Scenario::Day { stage, target, args } => {
+                let report = run_day(&stage, &target, &args).await.map_err(Exit::failure)?;
+                tell(&report)?;
+                let done = report.actions.values().all(|done| done.failed == 0);
+                let good = done && report.lost == 0 && report.breaches.is_empty();
+                held(good, "something was not done, or messages were lost: see above")
             }
             Scenario::Flood { stage, target, talk, flood } => {
                 let report = run_flood(&stage, &target, &talk, &flood).await.map_err(Exit::failure)?;

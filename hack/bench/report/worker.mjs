@@ -69,6 +69,26 @@ const latencies = (results) => {
   ]) + picture;
 };
 
+const plainParts = (results) => {
+  const plain = results.runs("worker-one-by-one").filter((r) => r.millis);
+  if (plain.length === 0) return "";
+  const part = (name) => spread(of(plain, (r) => r.millis[name]));
+  return `\nThe plain loop waits, for each message, ${part("database")} ms for its transaction, ${part("produce")} ms for the broker to have reply and event, and ${part("commit")} ms for the offset.\n`;
+};
+
+const scaling = (results) => {
+  const all = [1, 2, 4, 8].map((n) => [n, results.runs(`worker-scaling-${n}`)]).filter(([, runs]) => runs.length > 0);
+  if (all.length === 0) return "";
+  const row = (what, pick) => [what, ...all.map(([, runs]) => spread(of(runs, pick)))];
+  return `\n${table(["partitions, and workers, each a process", ...all.map(([n]) => write(n))], [
+    row("messages a second", (r) => r.perSecond),
+    row("µs of the workers for each", (r) => r.cost.worker),
+    row("µs of PostgreSQL for each", (r) => r.cost.postgres),
+    row("µs of the broker for each", (r) => r.cost.broker),
+    row("cores that all three keep busy", (r) => (r.perSecond * r.cost.system) / 1e6),
+  ])}\n`;
+};
+
 const rooms = (results) => {
   const runs = results.byNumber("worker-rooms");
   if (runs.length === 0) return "";
@@ -113,4 +133,4 @@ const audits = (results) => {
     : `**The audit of ${bad.length} of ${runs.length} runs found something wrong: ${bad.map((r) => JSON.stringify(r.findings)).join("; ")}**`;
 };
 
-export const worker = (results) => [rates(results), "", costs(results), stages(results), latencies(results), rooms(results), others(results), "", audits(results)].join("\n").replace(/\n{3,}/g, "\n\n");
+export const worker = (results) => [rates(results), "", costs(results), stages(results), plainParts(results), scaling(results), latencies(results), rooms(results), others(results), "", audits(results)].join("\n").replace(/\n{3,}/g, "\n\n");

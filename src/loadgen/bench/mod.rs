@@ -4,6 +4,7 @@
 
 mod connect;
 mod crowd;
+mod day;
 mod drain;
 mod fanout;
 mod flood;
@@ -19,8 +20,9 @@ use std::net::SocketAddr;
 
 pub use connect::{ConnectReport, run_connect};
 pub(super) use crowd::Crowd;
+pub use day::{DayArgs, DayReport, run_day};
 pub use drain::{DrainReport, Leaving, run_drain};
-pub use fanout::{FanoutReport, run_fanout};
+pub use fanout::{FanoutReport, Round, run_fanout};
 pub use flood::{FloodArgs, FloodReport, run_flood};
 pub use idle::{IdleReport, run_idle};
 pub(super) use stage::PASSWORD;

@@ -8,14 +8,19 @@ use crate::{
     wire::{CHAT_EVENT, DEAD_LETTER, Kind},
 };
 
-/// Creates all topics of the shipped sample with one replica each; those that are there stay as they are.
+/// Creates all topics of the shipped sample with one replica each, those of messages with so many partitions; those that are there
+/// stay as they are.
 ///
 /// # Errors
 /// When the brokers do not answer or refuse a topic.
-pub async fn make_topics(bootstrap: &str) -> Result<(), ApiError> {
+pub async fn make_topics(bootstrap: &str, chat_partitions: i32) -> Result<(), ApiError> {
     let mut topics = vec![new_topic(CHAT_EVENT, 12), new_topic(DEAD_LETTER, 2)];
     for kind in Kind::ALL {
-        let partitions = if kind == Kind::AddUser { 5 } else { 2 };
+        let partitions = match kind {
+            Kind::AddUser => 5,
+            Kind::AddChat => chat_partitions,
+            _ => 2,
+        };
         topics.extend([kind.request_topic(), kind.response_topic()].map(|name| new_topic(name, partitions)));
     }
     topics_there(bootstrap, topics).await

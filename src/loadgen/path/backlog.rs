@@ -50,26 +50,32 @@ pub struct BacklogReport {
     pub findings: Findings,
 }
 
-/// The worker's process, stopped; goes on when this is dropped.
-struct Stopped(Pid);
+/// The workers' processes, stopped; they go on when this is dropped.
+struct Stopped(Vec<Pid>);
 
 impl Stopped {
-    fn stop(pid: u32) -> io::Result<Self> {
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| io::Error::other("--worker-pid is no process"))?;
-        kill_process(pid, Signal::STOP)?;
-        Ok(Self(pid))
+    fn stop(pids: &[u32]) -> io::Result<Self> {
+        let mut stopped = Self(Vec::new());
+        for pid in pids {
+            let pid = i32::try_from(*pid).ok().and_then(Pid::from_raw);
+            let pid = pid.ok_or_else(|| io::Error::other("--worker-pid is no process"))?;
+            kill_process(pid, Signal::STOP)?;
+            stopped.0.push(pid);
+        }
+        Ok(stopped)
     }
 }
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        // It fails only for a process that has ended.
-        let _ = kill_process(self.0, Signal::CONT);
+        for pid in &self.0 {
+            // It fails only for a process that has ended.
+            let _ = kill_process(*pid, Signal::CONT);
+        }
     }
 }
 
-/// Writes messages while the worker stands still (SIGSTOP), lets it go on, and waits for the end. The load generator does nothing
+/// Writes messages while the workers stand still (SIGSTOP), lets them go on, and waits for the end. The load generator does nothing
 /// meanwhile but ask now and then how much the broker has.
 ///
 /// # Errors
@@ -79,9 +85,10 @@ pub async fn run_backlog(
     stage: &Stage,
     args: &BacklogArgs,
 ) -> Result<BacklogReport, PathError> {
-    let worker = place.processes.worker_pid;
-    let worker =
-        worker.ok_or(PathError::Shape("--worker-pid is needed: the worker is stopped and goes on"))?;
+    let workers = &place.processes.worker_pids;
+    if workers.is_empty() {
+        return Err(PathError::Shape("--worker-pid is needed: the workers are stopped and go on"));
+    }
     let maker = Maker::new(place, stage, args.message_bytes)?;
     let admin = place.admin()?;
     let begun = Timestamp::now();
@@ -89,7 +96,7 @@ pub async fn run_backlog(
     write(place, &maker, 0, WARM).await?;
     wait(&admin, before, WARM).await?;
     let before = told(&admin).await?;
-    let stopped = Stopped::stop(worker)?;
+    let stopped = Stopped::stop(workers)?;
     let writing = Instant::now();
     write(place, &maker, WARM, WARM + args.messages).await?;
     let written = writing.elapsed();

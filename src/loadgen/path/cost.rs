@@ -6,11 +6,11 @@ use super::round;
 use crate::loadgen::procfs;
 
 /// The processes that are measured.
-#[derive(Debug, Clone, Copy, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct Processes {
-    /// The worker's process
-    #[arg(long)]
-    pub worker_pid: Option<u32>,
+    /// The processes of the workers
+    #[arg(long = "worker-pid", value_delimiter = ',')]
+    pub worker_pids: Vec<u32>,
     /// PostgreSQL's first process
     #[arg(long)]
     pub postgres_pid: Option<u32>,
@@ -38,7 +38,7 @@ pub(super) struct Sample {
 #[derive(Debug, Clone, Copy, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cost {
-    /// Of the worker.
+    /// Of the workers.
     pub worker: f64,
     /// Of PostgreSQL, all its processes.
     pub postgres: f64,
@@ -55,11 +55,12 @@ pub struct Cost {
 }
 
 impl Processes {
-    pub(super) fn sample(self) -> io::Result<Sample> {
+    pub(super) fn sample(&self) -> io::Result<Sample> {
         let used = |pid: Option<u32>| pid.map_or(Ok(0.0), procfs::family);
+        let workers: io::Result<Vec<f64>> = self.worker_pids.iter().map(|pid| used(Some(*pid))).collect();
         Ok(Sample {
             at: Instant::now(),
-            worker: used(self.worker_pid)?,
+            worker: workers?.iter().sum(),
             postgres: used(self.postgres_pid)?,
             broker: used(self.broker_pid)?,
             gateway: used(self.gateway_pid)?,

@@ -1,5 +1,8 @@
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -50,8 +53,21 @@ pub struct OneByOneReport {
     pub seconds: f64,
     /// Messages a second.
     pub per_second: f64,
+    /// Where the time of one message goes, in milliseconds.
+    pub millis: Parts,
     /// Processor time for each message; the loop's own stands under `loadgen`.
     pub cost: Cost,
+}
+
+/// Where a loop waits.
+#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+pub struct Parts {
+    /// For its transaction: number, insert, commit.
+    pub database: f64,
+    /// For the broker to have reply and event.
+    pub produce: f64,
+    /// For the broker to have the offset.
+    pub commit: f64,
 }
 
 /// What this design replaces: take one record, begin, number, insert, commit, send reply and event and wait for the broker, commit
@@ -71,17 +87,18 @@ pub async fn run_one_by_one(
     let starts = ends(&admin, REQUESTS).await?;
     let already = written(&admin, REPLIES).await?;
     write(place, &maker, args.messages).await?;
+    let waited = Mutex::new(Parts::default());
     let done = AtomicU64::new(0);
     let before = place.processes.sample()?;
     let start = Instant::now();
     let end = start + Duration::from_secs(u64::from(args.seconds));
-    let (handle, counter) = (&Handle::current(), &done);
+    let (handle, counter, waits) = (&Handle::current(), &done, &waited);
     task::block_in_place(|| {
         thread::scope(|scope| {
             let serving: Vec<_> = starts
                 .iter()
                 .map(|(partition, offset)| {
-                    scope.spawn(move || serve(place, handle, *partition, *offset, end, counter))
+                    scope.spawn(move || serve(place, handle, (*partition, *offset), end, counter, waits))
                 })
                 .collect();
             serving.into_iter().try_for_each(|served| served.join().map_err(|_| PathError::Thread)?)
@@ -94,8 +111,20 @@ pub async fn run_one_by_one(
     if messages == 0 || told != i64::try_from(messages).unwrap_or(i64::MAX) {
         return Err(PathError::Shape("the plain loop saved nothing, or did not answer what it saved"));
     }
-    let per_second = (messages as f64 / seconds).round();
-    Ok(OneByOneReport { loops: starts.len(), messages, seconds: round(seconds), per_second, cost })
+    let waited = waited.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let each = |seconds: f64| round(seconds * 1e3 / messages as f64);
+    Ok(OneByOneReport {
+        loops: starts.len(),
+        messages,
+        seconds: round(seconds),
+        per_second: (messages as f64 / seconds).round(),
+        millis: Parts {
+            database: each(waited.database),
+            produce: each(waited.produce),
+            commit: each(waited.commit),
+        },
+        cost,
+    })
 }
 
 /// The backlog, on a topic that no worker reads.
@@ -116,26 +145,38 @@ async fn write(place: &Place, maker: &Maker, count: u32) -> Result<(), PathError
 fn serve(
     place: &Place,
     handle: &Handle,
-    partition: i32,
-    offset: i64,
+    (partition, offset): (i32, i64),
     end: Instant,
     done: &AtomicU64,
+    waited: &Mutex<Parts>,
 ) -> Result<(), PathError> {
     let consumer = Simple::start(&place.kafka, "loadgen-one-by-one", REQUESTS, partition, offset)?;
     // Nothing to wait for: there is never a second record.
     let settings = ProducerSettings { message_timeout: super::PATIENCE, linger: Duration::ZERO };
     let producer = Producer::start(&place.kafka, "loadgen-one-by-one", settings)?;
+    let mut own = Parts::default();
     while Instant::now() < end {
         let Some(held) = consumer.next(Duration::from_millis(100)) else { continue };
         let view = held.view();
-        handle.block_on(save(place, &producer, &view.record))?;
+        handle.block_on(save(place, &producer, &view.record, &mut own))?;
+        let committing = Instant::now();
         consumer.commit(held.offset())?;
+        own.commit += committing.elapsed().as_secs_f64();
         done.fetch_add(1, Ordering::Relaxed);
     }
+    let mut all = waited.lock().unwrap_or_else(PoisonError::into_inner);
+    all.database += own.database;
+    all.produce += own.produce;
+    all.commit += own.commit;
     Ok(())
 }
 
-async fn save(place: &Place, producer: &Producer, record: &Incoming<'_>) -> Result<(), PathError> {
+async fn save(
+    place: &Place,
+    producer: &Producer,
+    record: &Incoming<'_>,
+    waited: &mut Parts,
+) -> Result<(), PathError> {
     // Signed for the topic that workers read.
     let record = Incoming { topic: Kind::AddChat.request_topic(), ..record.clone() };
     let opened =
@@ -151,7 +192,9 @@ async fn save(place: &Place, producer: &Producer, record: &Incoming<'_>) -> Resu
         message: chat.message.as_str(),
         client_message_id: chat.client_message_id.as_deref(),
     };
+    let writing = Instant::now();
     let seq = bare::append_one(&place.database, &ask, created_at).await?;
+    waited.database += writing.elapsed().as_secs_f64();
     let body = Body::AddChat { room_id: ask.room_id, seq, message: ask.message.to_owned(), created_at };
     let event = Event::Message {
         room_id: ask.room_id,
@@ -166,5 +209,8 @@ async fn save(place: &Place, producer: &Producer, record: &Incoming<'_>) -> Resu
     let reply = reply_record(keys, Kind::AddChat, record.key, &opened.headers, &reply, false, None);
     let event = event_record(keys, &event, Some(ask.request_id), None, None);
     let both = [Outgoing { topic: REPLIES, ..reply }, Outgoing { topic: EVENTS, ..event }];
-    Ok(producer.send_all(&both).await?)
+    let sending = Instant::now();
+    producer.send_all(&both).await?;
+    waited.produce += sending.elapsed().as_secs_f64();
+    Ok(())
 }

@@ -65,7 +65,7 @@ impl Site {
             requests: Arc::new(Keyring::load(&self.request_keys_file)?),
             replies: Arc::new(Keyring::load(&self.reply_keys_file)?),
             database: self.database.open("parley-loadgen")?,
-            processes: self.processes,
+            processes: self.processes.clone(),
             bootstrap: self.bootstrap.clone(),
         })
     }

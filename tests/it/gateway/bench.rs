@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use parley::loadgen::bench::{
-    FloodArgs, Leaving, Stage, Talk, Target, run_connect, run_drain, run_fanout, run_flood, run_idle,
-    run_stuck,
+    DayArgs, FloodArgs, Leaving, Stage, Talk, Target, run_connect, run_day, run_drain, run_fanout, run_flood,
+    run_idle, run_stuck,
 };
 
 use super::kit::Kit;
@@ -32,11 +32,22 @@ async fn every_scenario_of_the_bench_runs_the_whole_way_and_loses_nothing() {
     let idle = run_idle(&stage(&kit, 50), &target, Duration::from_secs(1)).await.unwrap();
     assert_eq!((idle.streams, idle.breaches.as_slice()), (50, [].as_slice()));
 
-    let report = run_fanout(&stage(&kit, 60), &target, &talk()).await.unwrap();
-    assert_eq!((report.lost, report.resyncs), (0, 0), "{report:?}");
-    assert!(report.accepted > 0 && report.deliveries >= report.accepted * 10, "{report:?}");
-    assert!(report.breaches.is_empty() && report.from_due_ms.p50 >= report.from_stored_ms.p50, "{report:?}");
-    assert!(report.gateway_micros_per_delivery > 0.0 && report.resident_mib > 1.0, "{report:?}");
+    let report = run_fanout(&stage(&kit, 60), &target, &talk(), 2).await.unwrap();
+    assert_eq!((report.lost, report.resyncs, report.rounds.len()), (0, 0, 2), "{report:?}");
+    assert!(report.breaches.is_empty() && report.resident_mib > 1.0, "{report:?}");
+    for round in &report.rounds {
+        assert!(round.accepted > 0 && round.deliveries >= round.accepted * 10, "{round:?}");
+        assert!(round.from_due_ms.p50 >= round.from_stored_ms.p50, "{round:?}");
+        assert!(round.gateway_micros_per_delivery > 0.0, "{round:?}");
+    }
+
+    let of_the_day = stage(&kit, 40);
+    kit.chat.database.sql(&parley::loadgen::path::passwords_sql(&of_the_day).unwrap());
+    let args = DayArgs { rate: 25.0, seconds: 8 };
+    let report = run_day(&of_the_day, &target, &args).await.unwrap();
+    assert!(report.actions.values().all(|done| done.failed == 0), "{report:?}");
+    assert_eq!((report.actions.len(), report.lost, report.breaches.len()), (11, 0, 0), "{report:?}");
+    assert!(report.deliveries > 0 && report.from_due_ms.max > 0.0, "{report:?}");
 
     let report = run_stuck(&stage(&kit, 40), &target, &talk(), 1).await.unwrap();
     assert_eq!((report.healthy, report.stuck, report.breaches.len()), (20, 20, 0), "{report:?}");

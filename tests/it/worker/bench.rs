@@ -38,7 +38,7 @@ async fn every_scenario_of_the_workers_bench_measures_and_finds_everything_once(
     let url = std::env::temp_dir().join(unique("parley-bench-url"));
     fs::write(&url, chat.database.url("worker")).expect("a file");
     let processes = Processes {
-        worker_pid: Some(worker.pid()),
+        worker_pids: vec![worker.pid()],
         postgres_pid: Some(chat.database.server().pid()),
         broker_pid: Some(chat.kafka.pid(0)),
         gateway_pid: Some(gateway.pid()),

@@ -1,0 +1,295 @@
+use std::{collections::VecDeque, io};
+
+use tokio::net::TcpStream;
+
+use super::{ClientError, Message, Parser};
+
+/// Bytes that are read at once.
+const READ: usize = 8 * 1024;
+/// The longest head of an answer, and the longest line before a chunk.
+const LONGEST_HEAD: usize = 16 * 1024;
+
+/// An open event stream. It reads its socket itself, without an HTTP library's task and buffers for each of ten thousand: what the
+/// load generator needs for a delivery is missing to those that it measures.
+#[derive(Debug)]
+pub struct Stream {
+    socket: TcpStream,
+    chunks: Chunks,
+    parser: Parser,
+    blocks: VecDeque<Message>,
+    last_id: Option<String>,
+    ended: bool,
+}
+
+/// The head of an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) status: u16,
+    pub(super) cookies: Vec<String>,
+    chunked: bool,
+}
+
+impl Stream {
+    /// Sends a request and reads the head of its answer.
+    pub(super) async fn open(socket: TcpStream, request: &str) -> Result<(Head, Self), ClientError> {
+        let mut left = request.as_bytes();
+        while !left.is_empty() {
+            socket.writable().await?;
+            match socket.try_write(left) {
+                Ok(written) => left = &left[written..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut seen = Vec::new();
+        let (head, rest) = loop {
+            let before = seen.len();
+            read(&socket, |bytes| {
+                seen.extend_from_slice(bytes);
+                Ok(())
+            })
+            .await?;
+            if let Some(end) = seen.windows(4).position(|four| four == b"\r\n\r\n") {
+                break (Head::read(&seen[..end])?, seen.split_off(end + 4));
+            }
+            if seen.len() == before || seen.len() > LONGEST_HEAD {
+                return Err(ClientError::NoHttp("the head of an answer has no end"));
+            }
+        };
+        let mut stream = Self {
+            socket,
+            chunks: Chunks::new(head.chunked),
+            parser: Parser::default(),
+            blocks: VecDeque::new(),
+            last_id: None,
+            ended: false,
+        };
+        if head.status == 200 {
+            stream.chunks.push(&rest, &mut stream.parser, &mut stream.blocks)?;
+        }
+        Ok((head, stream))
+    }
+
+    /// The next block; `None` when the server closed the stream. Safe to drop while it waits.
+    ///
+    /// # Errors
+    /// When the connection breaks or the stream breaks its grammar, or HTTP's.
+    pub async fn next(&mut self) -> Result<Option<Message>, ClientError> {
+        loop {
+            if let Some(block) = self.blocks.pop_front() {
+                self.last_id.clone_from(&block.id);
+                return Ok(Some(block));
+            }
+            if self.ended || self.chunks.over() {
+                self.parser.end()?;
+                return Ok(None);
+            }
+            let Self { socket, chunks, parser, blocks, .. } = self;
+            if read(socket, |bytes| chunks.push(bytes, parser, blocks)).await? == 0 {
+                chunks.end()?;
+                self.ended = true;
+            }
+        }
+    }
+
+    /// The cursor to resume from.
+    pub fn last_id(&self) -> Option<&str> {
+        self.last_id.as_deref()
+    }
+}
+
+/// Waits for bytes and hands them over; how many there were, 0 at the end. Nothing is kept by whoever waits.
+async fn read(
+    socket: &TcpStream,
+    mut take: impl FnMut(&[u8]) -> Result<(), ClientError>,
+) -> Result<usize, ClientError> {
+    loop {
+        socket.readable().await?;
+        let mut buffer = [0; READ];
+        match socket.try_read(&mut buffer) {
+            Ok(count) => return take(&buffer[..count]).map(|()| count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+impl Head {
+    /// What stands before the empty line (RFC 9112 section 2.1).
+    fn read(bytes: &[u8]) -> Result<Self, ClientError> {
+        const WRONG: ClientError = ClientError::NoHttp("the head of an answer is none");
+        let text = std::str::from_utf8(bytes).map_err(|_| WRONG)?;
+        let mut lines = text.split("\r\n");
+        let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok());
+        let mut head = Self { status: status.ok_or(WRONG)?, cookies: Vec::new(), chunked: false };
+        for line in lines {
+            let (name, value) = line.split_once(": ").ok_or(WRONG)?;
+            match name.to_ascii_lowercase().as_str() {
+                "set-cookie" => head.cookies.push(value.to_owned()),
+                "transfer-encoding" if value == "chunked" => head.chunked = true,
+                "transfer-encoding" => return Err(ClientError::NoHttp("an unknown transfer encoding")),
+                _ => {}
+            }
+        }
+        Ok(head)
+    }
+}
+
+/// Where a body in chunks stands (RFC 9112 section 7.1). Every byte is checked.
+#[derive(Debug)]
+enum Chunks {
+    /// Not in chunks: the body ends with the connection.
+    Plain,
+    /// In the line before a chunk: so many digits, so large so far.
+    Size {
+        digits: u8,
+        size: usize,
+    },
+    /// After the carriage return of that line.
+    SizeEnd {
+        size: usize,
+    },
+    /// In a chunk, of which so much is to come.
+    Data {
+        left: usize,
+    },
+    /// In the two bytes after a chunk.
+    DataEnd {
+        last: bool,
+    },
+    /// In the two bytes after the last line.
+    Last {
+        last: bool,
+    },
+    Over,
+}
+
+impl Chunks {
+    fn new(chunked: bool) -> Self {
+        if chunked { Self::Size { digits: 0, size: 0 } } else { Self::Plain }
+    }
+
+    fn over(&self) -> bool {
+        matches!(self, Self::Over)
+    }
+
+    /// The connection ended.
+    fn end(&self) -> Result<(), ClientError> {
+        match self {
+            Self::Plain | Self::Over => Ok(()),
+            _ => Err(ClientError::NoHttp("the connection ended before its last chunk")),
+        }
+    }
+
+    fn push(
+        &mut self,
+        mut bytes: &[u8],
+        parser: &mut Parser,
+        blocks: &mut VecDeque<Message>,
+    ) -> Result<(), ClientError> {
+        const WRONG: ClientError = ClientError::NoHttp("a chunk is not framed as it should be");
+        while let Some((byte, rest)) = bytes.split_first() {
+            match *self {
+                Self::Plain => return Ok(parser.push(bytes, blocks)?),
+                Self::Data { left } => {
+                    let (now, later) = bytes.split_at(left.min(bytes.len()));
+                    parser.push(now, blocks)?;
+                    bytes = later;
+                    *self = match left - now.len() {
+                        0 => Self::DataEnd { last: false },
+                        left => Self::Data { left },
+                    };
+                    continue;
+                }
+                Self::Size { digits, size } => {
+                    let digit = char::from(*byte).to_digit(16);
+                    *self = match (digit, byte) {
+                        (Some(digit), _) if digits < 8 => {
+                            Self::Size { digits: digits + 1, size: size * 16 + digit as usize }
+                        }
+                        (None, b'\r') if digits > 0 => Self::SizeEnd { size },
+                        _ => return Err(WRONG),
+                    };
+                }
+                Self::SizeEnd { size } if *byte == b'\n' => {
+                    *self = if size == 0 { Self::Last { last: false } } else { Self::Data { left: size } };
+                }
+                Self::DataEnd { last: false } if *byte == b'\r' => *self = Self::DataEnd { last: true },
+                Self::DataEnd { last: true } if *byte == b'\n' => *self = Self::new(true),
+                Self::Last { last: false } if *byte == b'\r' => *self = Self::Last { last: true },
+                Self::Last { last: true } if *byte == b'\n' => *self = Self::Over,
+                _ => return Err(WRONG),
+            }
+            bytes = rest;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENT: &str = "event: hello\ndata: {}\nid: v1.a.b\n\n";
+
+    fn pushed(bodies: &[u8], size: usize) -> Result<(usize, bool), ClientError> {
+        let (mut chunks, mut parser, mut blocks) = (Chunks::new(true), Parser::default(), VecDeque::new());
+        for some in bodies.chunks(size) {
+            chunks.push(some, &mut parser, &mut blocks)?;
+        }
+        Ok((blocks.len(), chunks.over()))
+    }
+
+    #[test]
+    fn chunks_are_read_however_the_bytes_arrive() {
+        let half = EVENT.len() / 2;
+        let body = format!(
+            "{:x}\r\n{EVENT}\r\n{:X}\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n",
+            EVENT.len(),
+            half,
+            &EVENT[..half],
+            EVENT.len() - half,
+            &EVENT[half..]
+        );
+        for size in 1..body.len() {
+            assert_eq!(pushed(body.as_bytes(), size).unwrap(), (2, true), "{size}");
+        }
+        assert_eq!(pushed(&body.as_bytes()[..body.len() - 1], 7).unwrap(), (2, false));
+    }
+
+    #[test]
+    fn framing_that_is_wrong_is_told() {
+        for body in [
+            "\r\n",
+            "g\r\n",
+            "1;x\r\n",
+            "1\n",
+            "1\rx",
+            "fffffffff\r\n",
+            "2\r\nid\n",
+            "2\r\nid\r\r",
+            "0\r\n\r\n0\r\n",
+            "0\r\nx",
+        ] {
+            let told = pushed(body.as_bytes(), 100);
+            assert!(matches!(told, Err(ClientError::NoHttp(_))), "{body:?}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_read_and_a_wrong_one_refused() {
+        let head = Head::read(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nset-cookie: a=b; Path=/\r\nset-cookie: c=d",
+        );
+        let cookies = vec!["a=b; Path=/".to_owned(), "c=d".to_owned()];
+        assert_eq!(head.unwrap(), Head { status: 200, cookies, chunked: true });
+        for wrong in [
+            "HTTP/1.0 200 OK",
+            "HTTP/1.1 ok",
+            "HTTP/1.1 200 OK\r\nno header",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip",
+        ] {
+            assert!(Head::read(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+}
