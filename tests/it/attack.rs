@@ -214,3 +214,50 @@ async fn a_planted_session_opens_nothing_and_a_login_tells_no_names() {
     };
     assert_eq!(attempt(id).await, attempt(unique("ghost")).await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_leads_away_from_the_gateway() {
+    let running = Chat::shared().await;
+    let gateway = running.gateways[0].1;
+    let id = unique("lead");
+    let client = user(gateway, &id).await;
+    let paths = [
+        "//evil.example/",
+        "/\\evil.example",
+        "/%2f%2fevil.example",
+        "/%5cevil.example",
+        "/.%2e/evil.example",
+        "/?next=https://evil.example",
+        "/login?next=//evil.example",
+        "/api/session?redirect_uri=https://evil.example",
+        "/api/events/..//evil.example",
+        "/assets//evil.example",
+        "https://evil.example/api/me",
+    ];
+    let claims: [&[(&str, &str)]; 4] = [
+        &[],
+        &[("x-forwarded-host", "evil.example"), ("x-forwarded-proto", "https")],
+        &[("forwarded", "host=evil.example"), ("x-original-url", "//evil.example")],
+        &[("referer", "https://evil.example/"), ("accept", "text/html")],
+    ];
+    for path in paths {
+        for headers in claims {
+            for method in [Method::GET, Method::HEAD] {
+                // A target that is no target is refused before it is sent, or by the server.
+                let Ok(answer) = client.send(method.clone(), path, headers, None).await else { continue };
+                let what = format!("{method} {path} {headers:?}: {} {:?}", answer.status, answer.headers);
+                assert!(!(300..400).contains(&answer.status) && answer.status < 500, "{what}");
+                for header in ["location", "refresh", "link", "content-location"] {
+                    assert!(!answer.headers.contains_key(header), "{what}");
+                }
+                let text = String::from_utf8_lossy(&answer.body).into_owned();
+                assert!(!text.contains("evil.example"), "{what} {text}");
+            }
+        }
+    }
+    assert_eq!(
+        client.get("/api/me").await.unwrap().json()["userId"],
+        json!(id),
+        "and the session is unharmed"
+    );
+}

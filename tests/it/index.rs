@@ -48,7 +48,7 @@ fn has_test(text: &str, name: &str) -> bool {
 }
 
 /// The tests that the tables of a page name, each by its modules below `tests/it` (the controller's and the gateway's need not be
-/// named) or `src`.
+/// named) or `src`, or by its file and title below `web/test`.
 fn named(page: &str) -> Vec<String> {
     let page = fs::read_to_string(root().join(page)).expect("the page");
     let mut names = Vec::new();
@@ -62,6 +62,12 @@ fn named(page: &str) -> Vec<String> {
 }
 
 fn is_there(name: &str) -> bool {
+    if let Some((file, title)) = name.split_once(".test.mjs::") {
+        let folders = ["web/test", "web/test/real"].map(|folder| root().join(folder));
+        let files = folders.iter().map(|folder| folder.join(file).with_extension("test.mjs"));
+        let texts = files.filter_map(|file| fs::read_to_string(file).ok());
+        return texts.into_iter().any(|text| text.contains(&format!("\ntest(\"{title}\"")));
+    }
     let mut modules: Vec<&str> = name.split("::").collect();
     let test = modules.pop().unwrap_or_default();
     if modules.last() == Some(&"tests") && modules.len() > 1 {

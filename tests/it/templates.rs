@@ -8,6 +8,11 @@ use crate::fixtures::root;
 
 /// The documents of a render in namespace `chat`, release `r`; an error is what helm said.
 fn try_render(chart: &str, sets: &[&str]) -> Result<Vec<Value>, String> {
+    let options: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    try_render_with(chart, &options)
+}
+
+fn try_render_with(chart: &str, options: &[&str]) -> Result<Vec<Value>, String> {
     let cache = std::env::var("XDG_CACHE_HOME")
         .unwrap_or_else(|_| format!("{}/.cache", std::env::var("HOME").unwrap_or_default()));
     let mut helm = Command::new(format!("{cache}/parley/cluster/bin/helm"));
@@ -17,10 +22,7 @@ fn try_render(chart: &str, sets: &[&str]) -> Result<Vec<Value>, String> {
         "--kube-version",
         "1.34.4",
     ]);
-    for set in sets {
-        helm.args(["--set", set]);
-    }
-    let output = helm.output().expect("helm runs");
+    let output = helm.args(options).output().expect("helm runs");
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
@@ -316,4 +318,62 @@ fn the_pre_delete_hook_has_rights_of_its_own_and_goes_with_them() {
         let none = render(&[off]);
         assert!(none.iter().all(|d| d["metadata"]["annotations"]["helm.sh/hook"] != "pre-delete"), "{off}");
     }
+}
+
+/// Every block of YAML in the pages that holds values of the chart.
+fn shown_values() -> Vec<(String, String)> {
+    let known: Value = serde_yaml::from_str(&read("charts/parley/values.yaml")).expect("YAML");
+    let known = known.as_mapping().expect("values");
+    let mut shown = Vec::new();
+    for entry in std::fs::read_dir(root().join("docs")).expect("the pages") {
+        let path = entry.expect("a page").path();
+        if path.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("a page");
+        for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            let Ok(Value::Mapping(values)) = serde_yaml::from_str::<Value>(block) else { continue };
+            if values.keys().all(|key| known.contains_key(key)) {
+                shown.push((path.display().to_string(), block.to_owned()));
+            }
+        }
+    }
+    shown
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).expect("a file of this clone")
+}
+
+#[test]
+fn the_values_that_pages_show_are_accepted_and_reach_the_pods() {
+    let shown = shown_values();
+    assert!(shown.len() >= 2, "{shown:?}");
+    let folder = std::env::temp_dir().join(crate::fixtures::unique("parley-values"));
+    std::fs::create_dir(&folder).expect("a folder can be made");
+    let mut options = Vec::new();
+    for (n, (page, block)) in shown.iter().enumerate() {
+        let file = folder.join(format!("{n}.yaml")).display().to_string();
+        std::fs::write(&file, block).expect("a file can be written");
+        try_render_with("parley", &["-f", &file]).unwrap_or_else(|error| panic!("{page}: {error}\n{block}"));
+        if page.ends_with("connect.md") {
+            options.extend(["-f".to_owned(), file]);
+        }
+    }
+    // All of docs/connect.md together.
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let documents = try_render_with("parley", &options).expect("it renders");
+    std::fs::remove_dir_all(&folder).expect("it was made");
+    let pods: Vec<&Value> = all(&documents, "Deployment");
+    let served = pods.iter().filter(|pod| pod["metadata"]["name"] != "r-parley-controller");
+    let mut seen = 0;
+    for pod in served {
+        seen += 1;
+        let name = &pod["metadata"]["name"];
+        let protocol = env(pod, "PARLEY_KAFKA_SECURITY_PROTOCOL").expect("the protocol");
+        assert_eq!(protocol["value"], "sasl-ssl", "{name:?}");
+        let mounts = container(pod)["volumeMounts"].as_sequence().expect("mounts");
+        assert!(mounts.iter().any(|mount| mount["mountPath"] == "/etc/parley/db-ca"), "{name:?}");
+    }
+    assert!(seen >= 2, "gateway and workers");
 }

@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use hyper::Method;
-use parley::{ids::RoomId, kafka::admin::OffsetSpec};
+use parley::{ids::RoomId, kafka::admin::OffsetSpec, wire::Kind};
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer as _},
+};
 use serde_json::json;
 
 use super::{
@@ -28,6 +32,17 @@ async fn leaderless(kit: &Kit) -> Option<Vec<usize>> {
     let topic = described.into_iter().next()?.1.ok()?;
     let without = topic.partitions.iter().enumerate().filter(|(_, partition)| !partition.has_leader);
     Some(without.map(|(n, _)| n).collect())
+}
+
+/// A broker that leads a partition of the requests that are made below: it need not be the last one, nor any given one.
+fn leader_of_requests(kit: &Kit) -> u16 {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", kit.chat.kafka.bootstrap())
+        .create()
+        .expect("a consumer");
+    let asked = consumer.fetch_metadata(Some(Kind::ChangeStatus.request_topic()), Duration::from_secs(60));
+    let leader = asked.expect("the brokers answer").topics()[0].partitions()[0].leader();
+    u16::try_from(leader).expect("a broker")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,9 +83,8 @@ async fn a_partition_without_a_leader_holds_up_its_own_rooms_only() {
         }
     }
 
-    let status =
-        std::process::Command::new("kill").args(["-KILL", &kit.chat.kafka.pid(2).to_string()]).status();
-    assert!(status.is_ok_and(|status| status.success()));
+    let leader = tokio::task::block_in_place(|| leader_of_requests(&kit));
+    kit.chat.kafka.signal(leader, "KILL");
     let without = eventually("partitions without a leader", || async {
         leaderless(&kit).await.filter(|without| !without.is_empty())
     })

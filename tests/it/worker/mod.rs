@@ -12,6 +12,7 @@ mod leaving;
 mod measures;
 mod migrating;
 mod outages;
+mod restoring;
 mod secrets;
 mod secured;
 mod sessions;

@@ -221,3 +221,30 @@ test("texts of all kinds are shown as text, within 360 px, under a strict policy
   }
   assert.ok(paths.length >= 3 && bytes > 10_000 && bytes < 100_000, `${bytes} bytes of the first load (run ${run})`);
 });
+
+test("markup in every field is text in every view, live and read anew", async () => {
+  const markup = `"><img src=x onerror=alert(1)><script>alert(2)</script>`;
+  const [mal, luca] = [await person("mal", markup), await person("reader")];
+  const alerts = [];
+  for (const { page } of [mal, luca]) page.on("dialog", (dialog) => dialog.dismiss().then(() => alerts.push(dialog.message())));
+  await friends(mal, luca);
+  const status = await mal.page.evaluate(async (text) => {
+    const headers = { "Content-Type": "application/json", Prefer: "wait=20" };
+    return (await fetch("/api/me/status", { method: "PUT", headers, body: JSON.stringify({ status: text }) })).status;
+  }, markup);
+  assert.equal(status, 200);
+  const roomId = await room(mal, luca, markup);
+  await write(mal.page, markup);
+  const { page } = luca;
+  for (const again of [false, true]) {
+    for (const [place, times] of [["friends", 2], ["", 1], ["new", 1], [`rooms/${roomId}`, 3]]) {
+      await page.goto(`${origin}/#/${place}`);
+      if (again) await page.reload();
+      await live(page);
+      const shown = async () => (await page.locator("body").innerText()).split("onerror=alert(1)").length > times;
+      await until(shown, true);
+      assert.equal(await page.locator("img[src=x], body script:not([src])").count(), 0, place);
+    }
+  }
+  assert.deepEqual(alerts, []);
+});

@@ -26,12 +26,12 @@ export async function open(place = "", options = {}) {
   return page;
 }
 
-/** Somebody who signs up in the page, and is logged in there. */
-export async function person(name) {
+/** Somebody who signs up in the page, and is logged in there; `shown` is what others see. */
+export async function person(name, shown = name) {
   const userId = `${name}-${run}`;
   const page = await open("#/signup");
   await page.fill(id("signup-user"), userId);
-  await page.fill(id("signup-name"), name);
+  await page.fill(id("signup-name"), shown);
   await page.fill(id("signup-email"), `${userId}@example.org`);
   await page.fill(id("signup-password"), password);
   await page.click(id("signup-submit"));
