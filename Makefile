@@ -2,7 +2,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/parley/target
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test fuzz image release pictures helm4 web fmt bench bench-controller bench-gateway bench-worker profile life chaos
+.PHONY: help up down test fuzz image release pictures helm4 web fmt bench bench-controller bench-gateway bench-worker bench-scaling bench-counts profile life chaos soak
 
 help: ## what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1	/p' Makefile
@@ -40,11 +40,20 @@ web: ## the web client, which the gateway embeds
 chaos: ## the whole platform under a thousand faults: about 90 minutes; FAULTS and SEED
 	@hack/chaos.sh
 
+soak: ## two hours at half load with a fault a minute, and nothing may rise; MINUTES, RATE and SEED
+	@hack/chaos.sh soak
+
 bench: ## measures everything and writes the tables of docs/benchmarks.md
 	@hack/bench/all.sh
 
 bench-worker: ## measures the worker, and PostgreSQL, Kafka and argon2 alone
 	@hack/bench/worker.sh
+
+bench-scaling: ## the worker's path with 1, 2, 4 and 8 partitions and workers
+	@hack/bench/scaling.sh
+
+bench-counts: ## allocations and calls of the system for each message and each delivery
+	@hack/bench/counts.sh
 
 profile: ## a flame graph of the worker at full load
 	@hack/bench/profile.sh

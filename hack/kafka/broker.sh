@@ -10,7 +10,7 @@
 # KAFKA_SECURED=1 adds, on one node, a listener at PORT+1 that demands TLS and SCRAM and obeys ACLs; DIR/tls/ca.crt
 # signed its certificate. On the plain one everybody is a super user: users and ACLs are made there.
 # KAFKA_VIA="PORT…" adds a listener for each of these: node i listens at PORT-of-the-clients+10n+i (n counts from 1) and tells
-# whoever comes there to go on at PORT+i, where somebody passes it on.
+# whoever comes there to go on at PORT+i, where somebody passes it on. KAFKA_VIA_BROKERS=1: brokers reach each other by the last.
 # DISK_MIB=N gives each node's data a disk of its own of that size, in memory.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
@@ -58,6 +58,7 @@ via_properties() { # via_properties NODE
 		advertised.listeners=CLIENTS://$address:$((port + $1))$advertised
 		listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT$map
 	P
+	[ "${KAFKA_VIA_BROKERS:-0}" = 0 ] || echo "inter.broker.listener.name=VIA$n"
 }
 
 properties() { # properties NODE: one node's configuration

@@ -1,13 +1,14 @@
 //! Doing a fault to the stage, and undoing what does not undo itself. Recovery is the platform's own business.
 
-use std::{io::Write as _, path::Path, process::Command, time::Duration};
+use std::{io::Write as _, path::Path, process::Command, sync::Arc, time::Duration};
 
 use parley::wire::{CHAT_EVENT, DEAD_LETTER, Kind};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    schedule::{Fault, Service},
+    clock::Clock,
+    schedule::{Fault, Link, Service},
     stage::{CHAT, Stage},
 };
 use crate::fixtures::eventually;
@@ -35,14 +36,14 @@ impl Stage {
                 self.services.signal(&name, "CONT");
             }
             Fault::BrokerKill(node) => {
-                self.kafka.signal(node, "KILL");
+                self.kafka.try_signal(node, "KILL");
                 self.brokers_again().await;
             }
             Fault::BrokerFreeze(node, time) => {
-                self.kafka.signal(node, "STOP");
+                self.kafka.try_signal(node, "STOP");
                 sleep(time).await;
-                self.kafka.signal(node, "CONT");
-                self.in_sync().await;
+                self.kafka.try_signal(node, "CONT");
+                self.brokers_again().await;
             }
             Fault::BrokersRoll => {
                 for node in 0..3 {
@@ -51,8 +52,8 @@ impl Stage {
                 }
             }
             Fault::QuorumLoss => {
-                self.kafka.signal(0, "KILL");
-                self.kafka.signal(1, "KILL");
+                self.kafka.try_signal(0, "KILL");
+                self.kafka.try_signal(1, "KILL");
                 sleep(Duration::from_secs(2)).await;
                 self.brokers_again().await;
             }
@@ -60,23 +61,25 @@ impl Stage {
             Fault::PostgresRestart => self.postgres_ends("INT").await,
             Fault::PostgresFreeze(time) => {
                 // The postmaster alone would leave its sessions at work.
-                let all = tree(self.postgres.pid());
+                let all = tree(self.postgres().pid());
                 signal(&all, "STOP");
                 sleep(time).await;
                 signal(&all, "CONT");
             }
             Fault::PostgresCut => {
-                let url = self.postgres.url("postgres", "parley");
+                let url = self.postgres().url("postgres", "parley");
                 let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename IN ('parley_worker', 'parley_gateway')";
                 let _ = tokio::process::Command::new("psql")
                     .args(["-XqAt", "-d", &url, "-c", sql])
                     .output()
                     .await;
             }
+            Fault::PostgresFailover(blind) => self.postgres_fails_over(blind).await,
             Fault::PostgresDiskFull(time) => {
-                fill(&self.postgres.data());
+                let data = self.postgres().data();
+                fill(&data);
                 sleep(time).await;
-                empty(&self.postgres.data());
+                empty(&data);
                 self.postgres_again().await;
             }
             Fault::BrokerDiskFull(node, time) => {
@@ -91,6 +94,16 @@ impl Stage {
                 let relays = &self.relays[&link];
                 let chosen = usize::try_from(who % relays.len() as u64).expect("few");
                 relays[chosen].disturb(trouble, time).await;
+                if link == Link::Brokers {
+                    self.brokers_again().await;
+                }
+            }
+            Fault::Clock(service, who, wrong_by, time) => {
+                let Some(name) = pick(&self.services.names(service), who) else { return };
+                let clock = Clock::of(&name);
+                clock.set_wrong_by(wrong_by);
+                sleep(time).await;
+                clock.set_wrong_by(0);
             }
             Fault::ApiServerKill => tokio::task::block_in_place(|| self.api.kill_and_start_again()),
             Fault::Grow => {
@@ -132,14 +145,11 @@ impl Stage {
         }
     }
 
-    /// Starts brokers that have ended, and waits until all replicas are in sync: another broker may go then.
+    /// Starts brokers that have ended, and waits until all replicas are in sync: another broker may go then. One whose disk was full
+    /// may end a while later.
     async fn brokers_again(&self) {
-        tokio::task::block_in_place(|| self.kafka.start_again_soon());
-        self.in_sync().await;
-    }
-
-    async fn in_sync(&self) {
         eventually("all replicas in sync", || async {
+            tokio::task::block_in_place(|| self.kafka.start_again_soon());
             let topics = Kind::ALL.iter().flat_map(|kind| [kind.request_topic(), kind.response_topic()]);
             let topics = topics.chain([CHAT_EVENT, DEAD_LETTER, "__consumer_offsets"]);
             let described = self.admin.describe_topics(topics.map(str::to_owned).collect()).await.ok()?;
@@ -153,12 +163,33 @@ impl Stage {
     }
 
     async fn postgres_ends(&self, how: &str) {
-        end(self.postgres.pid(), how).await;
+        end(self.postgres().pid(), how).await;
         self.postgres_again().await;
     }
 
     async fn postgres_again(&self) {
-        tokio::task::block_in_place(|| self.postgres.start_again());
+        tokio::task::block_in_place(|| self.postgres().start_again());
+    }
+
+    /// The standby is a synchronous one, so that it has what was committed when the other is killed. For a while everybody finds
+    /// it who looks for the database, and it takes no writes yet.
+    async fn postgres_fails_over(&self, blind: Duration) {
+        let old = self.postgres();
+        let standby = tokio::task::block_in_place(|| {
+            let standby = old.standby(Some(self.disk_mib));
+            old.query("ALTER SYSTEM SET synchronous_standby_names = '*'");
+            old.query("SELECT pg_reload_conf()");
+            Arc::new(standby)
+        });
+        eventually("the standby to have everything", || async {
+            let state = old.query("SELECT state, sync_state FROM pg_stat_replication");
+            (state == "streaming|sync").then_some(())
+        })
+        .await;
+        end(old.pid(), "KILL").await;
+        self.lead_to(Arc::clone(&standby));
+        sleep(blind).await;
+        tokio::task::block_in_place(|| standby.promote());
     }
 }
 

@@ -1,18 +1,22 @@
 //! The whole platform under a schedule of faults, with people who use it meanwhile, and a verdict that trusts nobody.
 //!
 //! `make chaos` runs a thousand faults one after another, each until the platform has recovered, and prints how long that took.
-//! `make test` runs a hundred of them that overlap.
+//! `make test` runs a hundred of them that overlap. `make soak` runs one a minute for two hours and watches that nothing rises.
 //!
-//!   CHAOS_FAULTS   how many (100)
-//!   CHAOS_SEED     which (1); the same seed is the same schedule
-//!   CHAOS_APART    1: a fault waits until the one before is recovered from
+//!   CHAOS_FAULTS    how many (100)
+//!   CHAOS_SEED      which (1); the same seed is the same schedule
+//!   CHAOS_APART     1: a fault waits until the one before is recovered from
+//!   CHAOS_MINUTES   a soak of so many minutes, with a fault in each
+//!   CHAOS_RATE      messages a second over all rooms (18)
 
+mod clock;
 mod inflict;
 mod network;
 mod people;
 mod report;
 mod schedule;
 mod services;
+mod soak;
 mod stage;
 mod verdict;
 
@@ -20,73 +24,130 @@ use std::{sync::Arc, time::Duration};
 
 use people::Crowd;
 use report::Report;
-use schedule::schedule;
+use schedule::{Fault, schedule};
+use soak::Soak;
 use stage::Stage;
 use tokio::{sync::Mutex, time::Instant};
 
-/// Rooms, members of each, messages a second over all.
-const LOAD: (usize, usize, f64) = (6, 3, 18.0);
+/// Rooms, and members of each.
+const ROOMS: (usize, usize) = (6, 3);
 /// Between two faults that may overlap.
 const PAUSE: Duration = Duration::from_millis(900);
 
-fn setting(name: &str, default: u64) -> u64 {
+/// When the next fault comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// Soon, whatever became of the one before.
+    Overlapping,
+    /// Once the one before is recovered from.
+    Apart,
+    /// In the next minute.
+    EachMinute,
+}
+
+impl Pace {
+    /// What the messages of such a run fit on.
+    fn disk_mib(self) -> u32 {
+        match self {
+            Self::Overlapping => 600,
+            Self::Apart => 1_500,
+            Self::EachMinute => 4_000,
+        }
+    }
+}
+
+fn setting(name: &str, default: usize) -> usize {
     std::env::var(name)
         .ok()
         .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}: a number")))
 }
 
+/// The faults of this run. A soak holds what there is to what it was at the beginning: nothing grows on purpose.
+fn faults(pace: Pace, seed: u64, minutes: usize) -> Vec<Fault> {
+    match pace {
+        Pace::EachMinute => {
+            let grows = |fault: &Fault| matches!(fault, Fault::Grow | Fault::Scale(_));
+            schedule(seed, 2 * minutes).into_iter().filter(|fault| !grows(fault)).take(minutes).collect()
+        }
+        Pace::Overlapping | Pace::Apart => schedule(seed, setting("CHAOS_FAULTS", 100)),
+    }
+}
+
+/// Does them one after another at that pace.
+async fn inflict(
+    stage: &Arc<Stage>,
+    crowd: &Crowd,
+    report: &Arc<Mutex<Report>>,
+    pace: Pace,
+    faults: Vec<Fault>,
+) {
+    let begun = Instant::now();
+    let count = faults.len();
+    // Servers take one fault at a time; what is done to processes and networks may overlap with it.
+    let servers = Arc::new(Mutex::new(()));
+    let mut under_way = tokio::task::JoinSet::new();
+    for (n, fault) in (1_u32..).zip(faults) {
+        eprintln!("chaos: {:>6.1} s  {n}/{count}  {fault}", begun.elapsed().as_secs_f64());
+        let (stage, servers, noting) = (Arc::clone(stage), Arc::clone(&servers), Arc::clone(report));
+        let inflicting = async move {
+            let held = if fault.alone() { Some(servers.lock_owned().await) } else { None };
+            let begun = Instant::now();
+            stage.inflict(fault).await;
+            noting.lock().await.ended(&fault, begun.elapsed());
+            drop(held);
+        };
+        if pace == Pace::Overlapping {
+            under_way.spawn(inflicting);
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        }
+        let start = Instant::now();
+        inflicting.await;
+        let recovered = crowd.heard_since(Instant::now()).await;
+        report.lock().await.recovered(&fault, recovered.duration_since(start));
+        if pace == Pace::EachMinute {
+            tokio::time::sleep_until(begun + Duration::from_secs(60) * n).await;
+        }
+    }
+    while let Some(done) = under_way.join_next().await {
+        done.expect("the fault could be done and undone");
+    }
+    let settled = Instant::now();
+    tokio::time::timeout(crate::fixtures::DEADLINE, crowd.heard_since(settled))
+        .await
+        .expect("after the last fault everybody hears everybody again");
+    eprintln!("chaos: recovered {:.1} s after the last fault", settled.elapsed().as_secs_f64());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn faults_of_every_class_lose_and_double_nothing() {
-    let seed = setting("CHAOS_SEED", 1);
-    let count = usize::try_from(setting("CHAOS_FAULTS", 100)).expect("a count");
-    let apart = setting("CHAOS_APART", 0) == 1;
-    eprintln!("chaos: {count} faults of seed {seed}");
-    let stage = Arc::new(Stage::set().await);
-    let (rooms, members, rate) = LOAD;
-    let mut crowd = Crowd::gather(stage.gateways.clone(), rooms, members).await;
+    let seed = setting("CHAOS_SEED", 1) as u64;
+    let minutes = setting("CHAOS_MINUTES", 0);
+    let pace = match (minutes, setting("CHAOS_APART", 0)) {
+        (1.., _) => Pace::EachMinute,
+        (0, 1) => Pace::Apart,
+        _ => Pace::Overlapping,
+    };
+    let faults = faults(pace, seed, minutes);
+    eprintln!("chaos: {} faults of seed {seed}", faults.len());
+    let stage = Arc::new(Stage::set(pace.disk_mib()).await);
+    let mut crowd = Crowd::gather(stage.gateways.clone(), ROOMS.0, ROOMS.1).await;
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let report = Arc::new(Mutex::new(Report::default()));
+    let mut soak = Soak::default();
     let faults = async {
-        let begun = Instant::now();
-        // Servers take one fault at a time; what is done to processes and networks may overlap with it.
-        let servers = Arc::new(Mutex::new(()));
-        let mut under_way = tokio::task::JoinSet::new();
-        for (n, fault) in schedule(seed, count).into_iter().enumerate() {
-            eprintln!("chaos: {:>6.1} s  {}/{count}  {fault}", begun.elapsed().as_secs_f64(), n + 1);
-            let (stage, servers, noting) = (Arc::clone(&stage), Arc::clone(&servers), Arc::clone(&report));
-            let inflicting = async move {
-                let held = if fault.alone() { Some(servers.lock_owned().await) } else { None };
-                let begun = Instant::now();
-                stage.inflict(fault).await;
-                noting.lock().await.ended(&fault, begun.elapsed());
-                drop(held);
-            };
-            if apart {
-                let begun = Instant::now();
-                inflicting.await;
-                let recovered = crowd.heard_since(Instant::now()).await;
-                report.lock().await.recovered(&fault, recovered.duration_since(begun));
-            } else {
-                under_way.spawn(inflicting);
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-        while let Some(done) = under_way.join_next().await {
-            done.expect("the fault could be done and undone");
-        }
-        let settled = Instant::now();
-        tokio::time::timeout(crate::fixtures::DEADLINE, crowd.heard_since(settled))
-            .await
-            .expect("after the last fault everybody hears everybody again");
-        eprintln!("chaos: recovered {:.1} s after the last fault", settled.elapsed().as_secs_f64());
+        tokio::join!(
+            inflict(&stage, &crowd, &report, pace, faults),
+            soak.watch(&stage.services, &crowd, minutes)
+        );
         let _ = stop.send(());
     };
+    let rate = setting("CHAOS_RATE", 18) as f64;
     tokio::join!(crowd.speak(rate, stopped), faults);
     let verdict = stage.judge(&crowd).await;
     crowd.hush();
     let (unasked, memory) = stage.services.verdict();
-    let report = report.lock().await;
-    eprintln!("{}", report.table());
+    eprintln!("{}", report.lock().await.table());
     {
         let book = crowd.book.lock().expect("nobody panics while it is held");
         eprintln!(
@@ -98,6 +159,11 @@ async fn faults_of_every_class_lose_and_double_nothing() {
     assert!(unasked.is_empty(), "seed {seed}: processes ended by themselves: {unasked:#?}");
     for (program, most) in memory {
         assert!(most < 400 << 10, "seed {seed}: a {program} took {most} KiB");
+    }
+    if pace == Pace::EachMinute {
+        let (table, risen) = soak.verdict();
+        eprintln!("{table}");
+        assert!(risen.is_empty(), "seed {seed}: not flat: {risen:#?}");
     }
     let counts = verdict.expect("it was asserted");
     assert!(

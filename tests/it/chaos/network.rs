@@ -1,6 +1,10 @@
 //! A network that can be disturbed: a TCP relay between two parties.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -23,6 +27,7 @@ enum State {
 /// The relay from one address to another. Ends with its owner.
 pub(super) struct Relay {
     state: watch::Sender<State>,
+    to: Arc<Mutex<SocketAddr>>,
     listening: tokio::task::JoinHandle<()>,
 }
 
@@ -37,12 +42,20 @@ impl Relay {
     pub(super) async fn start(from: SocketAddr, to: SocketAddr) -> Self {
         let listener = TcpListener::bind(from).await.expect("the port is free");
         let (state, seen) = watch::channel(State::Well);
+        let to = Arc::new(Mutex::new(to));
+        let now = Arc::clone(&to);
         let listening = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                let to = *now.lock().expect("nobody panics while it is held");
                 tokio::spawn(connection(client, to, seen.clone()));
             }
         });
-        Self { state, listening }
+        Self { state, to, listening }
+    }
+
+    /// New connections go there from now on.
+    pub(super) fn lead_to(&self, to: SocketAddr) {
+        *self.to.lock().expect("nobody panics while it is held") = to;
     }
 
     /// Disturbs it for a while.

@@ -35,6 +35,8 @@ pub(super) struct Said {
     pub(super) given_up: bool,
     /// Which of the room's members have heard it, a bit each.
     pub(super) heard: u32,
+    /// When the last of them had.
+    pub(super) whole: Option<Instant>,
 }
 
 /// Everything that people sent and were told.
@@ -98,6 +100,7 @@ impl Crowd {
                     circle: index,
                     room: circle.room,
                     member,
+                    members,
                     newest: 0,
                     live: false,
                     book: Arc::clone(&book),
@@ -132,6 +135,7 @@ impl Crowd {
                 accepted: None,
                 given_up: false,
                 heard: 0,
+                whole: None,
             });
             let voice = Voice {
                 client: self.circles[circle].members[member].client.clone(),
@@ -160,6 +164,16 @@ impl Crowd {
             }
             sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// How long messages that were due in this time took to the last member of their room, in milliseconds; what has not arrived
+    /// has taken until now.
+    pub(super) fn took(&self, from: Instant, to: Instant) -> Vec<f64> {
+        let book = locked(&self.book);
+        let due =
+            book.said.iter().rev().skip_while(|said| said.due >= to).take_while(|said| said.due >= from);
+        due.map(|said| said.whole.unwrap_or_else(Instant::now).duration_since(said.due).as_secs_f64() * 1e3)
+            .collect()
     }
 
     pub(super) fn hush(&mut self) {
@@ -214,6 +228,8 @@ struct Ear {
     circle: usize,
     room: RoomId,
     member: usize,
+    /// How many the room has.
+    members: usize,
     /// The number of the newest message of the room that it knows.
     newest: i64,
     live: bool,
@@ -305,6 +321,10 @@ impl Ear {
             book.repeated += 1;
         }
         self.newest = self.newest.max(seq);
-        book.said[n].heard |= 1 << self.member;
+        let said = &mut book.said[n];
+        said.heard |= 1 << self.member;
+        if said.whole.is_none() && said.heard == (1 << self.members) - 1 {
+            said.whole = Some(Instant::now());
+        }
     }
 }

@@ -27,6 +27,8 @@ pub(super) enum Link {
     ControllersApi,
     /// Browsers to one gateway.
     Browsers,
+    /// Brokers to one of them.
+    Brokers,
 }
 
 /// What is wrong with a network.
@@ -63,11 +65,15 @@ pub(super) enum Fault {
     PostgresFreeze(Duration),
     /// All connections of workers and gateways ended by the server.
     PostgresCut,
+    /// PostgreSQL killed, and its standby promoted; for this long everybody finds the standby while it is none but that.
+    PostgresFailover(Duration),
     /// No room on PostgreSQL's disk.
     PostgresDiskFull(Duration),
     /// No room on one broker's disk.
     BrokerDiskFull(u16, Duration),
     Network(Link, u64, Trouble, Duration),
+    /// A process whose clock is wrong by so many seconds for a while, and then right again.
+    Clock(Service, u64, i64, Duration),
     ApiServerKill,
     /// One more partition for messages; the controller follows with workers.
     Grow,
@@ -99,13 +105,13 @@ impl Dice {
 }
 
 /// A hundred faults hold each class so often.
-const DECK: [(Class, usize); 18] = {
+const DECK: [(Class, usize); 20] = {
     use Service::{Controller, Gateway, Worker};
     [
-        (Class::Kill(Worker), 10),
-        (Class::Kill(Gateway), 8),
+        (Class::Kill(Worker), 9),
+        (Class::Kill(Gateway), 7),
         (Class::Kill(Controller), 4),
-        (Class::Freeze(Worker), 8),
+        (Class::Freeze(Worker), 7),
         (Class::Freeze(Gateway), 6),
         (Class::Freeze(Controller), 4),
         (Class::Terminate(Worker), 5),
@@ -114,9 +120,11 @@ const DECK: [(Class, usize); 18] = {
         (Class::Broker, 4),
         (Class::BrokersRoll, 1),
         (Class::QuorumLoss, 1),
-        (Class::Postgres, 12),
+        (Class::Postgres, 10),
+        (Class::Failover, 1),
         (Class::DiskFull, 2),
         (Class::Network, 20),
+        (Class::Clock, 4),
         (Class::ApiServer, 2),
         (Class::Pool, 5),
         (Class::Roll, 1),
@@ -132,8 +140,10 @@ enum Class {
     BrokersRoll,
     QuorumLoss,
     Postgres,
+    Failover,
     DiskFull,
     Network,
+    Clock,
     ApiServer,
     Pool,
     Roll,
@@ -143,6 +153,8 @@ enum Class {
 pub(super) fn schedule(seed: u64, count: usize) -> Vec<Fault> {
     let mut dice = Dice(seed);
     let mut faults = Vec::with_capacity(count);
+    // The n-th card of a class takes its n-th shape, so that no shape waits for luck.
+    let mut nth = [0_u64; 5];
     while faults.len() < count {
         let mut deck: Vec<Class> =
             DECK.iter().flat_map(|(class, times)| std::iter::repeat_n(*class, *times)).collect();
@@ -150,8 +162,6 @@ pub(super) fn schedule(seed: u64, count: usize) -> Vec<Fault> {
             let other = usize::try_from(dice.below(last as u64 + 1)).expect("small");
             deck.swap(last, other);
         }
-        // The n-th card of a class takes its n-th shape, so that every shape comes in every hundred.
-        let mut nth = [0_u64; 4];
         for class in deck {
             faults.push(deal(class, &mut nth, &mut dice));
         }
@@ -160,7 +170,7 @@ pub(super) fn schedule(seed: u64, count: usize) -> Vec<Fault> {
     faults
 }
 
-fn deal(class: Class, nth: &mut [u64; 4], dice: &mut Dice) -> Fault {
+fn deal(class: Class, nth: &mut [u64; 5], dice: &mut Dice) -> Fault {
     let mut turn = |of: usize| {
         nth[of] += 1;
         nth[of] - 1
@@ -183,7 +193,7 @@ fn deal(class: Class, nth: &mut [u64; 4], dice: &mut Dice) -> Fault {
         Class::DiskFull if turn(2) % 2 == 0 => Fault::PostgresDiskFull(dice.millis(1_000, 3_000)),
         Class::DiskFull => Fault::BrokerDiskFull(broker, dice.millis(1_000, 3_000)),
         Class::Network => {
-            const LINKS: [Link; 7] = [
+            const LINKS: [Link; 8] = [
                 Link::WorkersKafka,
                 Link::GatewaysKafka,
                 Link::ControllersKafka,
@@ -191,6 +201,7 @@ fn deal(class: Class, nth: &mut [u64; 4], dice: &mut Dice) -> Fault {
                 Link::GatewaysPostgres,
                 Link::ControllersApi,
                 Link::Browsers,
+                Link::Brokers,
             ];
             const TROUBLES: [Trouble; 6] = [
                 Trouble::Delay,
@@ -200,9 +211,17 @@ fn deal(class: Class, nth: &mut [u64; 4], dice: &mut Dice) -> Fault {
                 Trouble::HalfOpen,
                 Trouble::OneWay,
             ];
-            // Six and seven have no divisor in common: all 42 pairs come before one comes again.
+            // After 24 turns the pairs would come again: from there on each link has its next trouble. All 48 come in turn.
             let turn = usize::try_from(turn(3)).expect("small");
-            Fault::Network(LINKS[turn % 7], dice.roll(), TROUBLES[turn % 6], dice.millis(500, 4_000))
+            let (link, trouble) = (LINKS[turn % 8], TROUBLES[(turn + turn / 24) % 6]);
+            Fault::Network(link, dice.roll(), trouble, dice.millis(500, 4_000))
+        }
+        Class::Failover => Fault::PostgresFailover(dice.millis(0, 1_500)),
+        Class::Clock => {
+            const SERVICES: [Service; 3] = [Service::Worker, Service::Gateway, Service::Controller];
+            const WRONG_BY: [i64; 4] = [45, -45, 3_600, -3_600];
+            let turn = usize::try_from(turn(4)).expect("small");
+            Fault::Clock(SERVICES[turn % 3], dice.roll(), WRONG_BY[turn % 4], dice.millis(1_000, 4_000))
         }
         Class::ApiServer => Fault::ApiServerKill,
         Class::Pool if dice.below(5) < 2 => Fault::Grow,
@@ -214,7 +233,11 @@ fn deal(class: Class, nth: &mut [u64; 4], dice: &mut Dice) -> Fault {
 impl Fault {
     /// Whether it is done to a server, of which one at a time is enough.
     pub(super) fn alone(&self) -> bool {
-        !matches!(self, Self::Kill(..) | Self::Freeze(..) | Self::Terminate(..) | Self::Network(..))
+        match self {
+            Self::Kill(..) | Self::Freeze(..) | Self::Terminate(..) | Self::Clock(..) => false,
+            Self::Network(link, ..) => *link == Link::Brokers,
+            _ => true,
+        }
     }
 
     /// The class by which recovery times are told.
@@ -231,9 +254,11 @@ impl Fault {
             Self::PostgresRestart => "PostgreSQL restarted".to_owned(),
             Self::PostgresFreeze(_) => "PostgreSQL frozen for up to 5 s".to_owned(),
             Self::PostgresCut => "PostgreSQL's connections ended".to_owned(),
+            Self::PostgresFailover(_) => "PostgreSQL killed, its standby promoted".to_owned(),
             Self::PostgresDiskFull(_) => "PostgreSQL's disk full".to_owned(),
             Self::BrokerDiskFull(..) => "A broker's disk full".to_owned(),
             Self::Network(_, _, trouble, _) => format!("Network: {trouble:?}"),
+            Self::Clock(_, _, wrong_by, _) => format!("A clock wrong by {wrong_by} s"),
             Self::ApiServerKill => "API server killed".to_owned(),
             Self::Grow => "Partitions added".to_owned(),
             Self::Scale(_) => "Pool resized".to_owned(),
@@ -258,7 +283,7 @@ fn a_seed_is_a_schedule_and_every_hundred_holds_every_class() {
         let faults = schedule(seed, 200);
         let of = |half: &[Fault]| half.iter().map(Fault::class).collect::<std::collections::BTreeSet<_>>();
         let (first, second) = (of(&faults[..100]), of(&faults[100..]));
-        assert!(first.len() >= 27 && second.len() >= 27, "{first:?}");
+        assert!(first.len() >= 32 && second.len() >= 32, "{first:?}");
         let pairs = |faults: &[Fault]| {
             let network = faults.iter().filter_map(|fault| match fault {
                 Fault::Network(link, _, trouble, _) => Some(format!("{link:?} {trouble:?}")),
@@ -268,4 +293,12 @@ fn a_seed_is_a_schedule_and_every_hundred_holds_every_class() {
         };
         assert_eq!(pairs(&faults[..100]), 20, "no pair comes twice in a hundred");
     }
+    let all: std::collections::BTreeSet<String> = schedule(1, 300)
+        .iter()
+        .filter_map(|fault| match fault {
+            Fault::Network(link, _, trouble, _) => Some(format!("{link:?} {trouble:?}")),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(all.len(), 48, "every trouble comes to every link");
 }

@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kube::{
@@ -15,7 +15,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::schedule::Service;
+use super::{clock::Clock, schedule::Service, soak::Held};
 use crate::fixtures::Binary;
 
 /// How one process is started.
@@ -33,6 +33,7 @@ pub(super) type Cook = Box<dyn Fn(usize) -> Recipe + Send + Sync>;
 struct Slot {
     recipe: Recipe,
     process: Binary,
+    since: Instant,
     /// Somebody ended or froze it on purpose.
     excused: bool,
 }
@@ -60,8 +61,9 @@ fn program(service: Service) -> &'static str {
 
 fn start(recipe: &Recipe) -> Binary {
     let args: Vec<&str> = recipe.args.iter().map(String::as_str).collect();
-    let env: Vec<(&str, &str)> =
-        recipe.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let clock = Clock::of(&recipe.name).env();
+    let env = recipe.env.iter().chain(&clock);
+    let env: Vec<(&str, &str)> = env.map(|(name, value)| (name.as_str(), value.as_str())).collect();
     Binary::start(program(recipe.service), &args, &env)
 }
 
@@ -72,7 +74,7 @@ impl Services {
 
     pub(super) fn add(&self, recipe: Recipe) {
         let process = start(&recipe);
-        self.locked().slots.push(Slot { recipe, process, excused: false });
+        self.locked().slots.push(Slot { recipe, process, since: Instant::now(), excused: false });
     }
 
     /// The processes of a service, by name.
@@ -122,6 +124,7 @@ impl Services {
                     ));
                 }
                 slot.process = start(&slot.recipe);
+                slot.since = Instant::now();
                 slot.excused = false;
                 continue;
             }
@@ -176,6 +179,19 @@ impl Services {
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    /// What each process holds that has run for a minute or more.
+    pub(super) fn held(&self) -> Vec<(&'static str, Held)> {
+        let state = self.locked();
+        let settled = state.slots.iter().filter(|slot| slot.since.elapsed() > Duration::from_secs(60));
+        let held = |slot: &Slot| {
+            let pid = slot.process.pid();
+            let descriptors =
+                std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |all| all.count() as u64);
+            (program(slot.recipe.service), Held { resident_kib: resident(pid), descriptors })
+        };
+        settled.map(held).filter(|(_, held)| held.descriptors > 0).collect()
     }
 
     /// Ends that nobody asked for, and the most memory of each service in KiB.

@@ -1,7 +1,12 @@
 //! The whole platform, every party behind relays: three brokers, PostgreSQL, an API server, two controllers, workers as the
 //! controller asks for, three gateways.
 
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use kube::{
     Api,
@@ -23,18 +28,17 @@ use crate::{
 
 pub(super) const ACCOUNT: &str = "parley-worker-account";
 pub(super) const CHAT: &str = "parley-worker-chat";
-/// A disk that the load of a run does not fill by itself.
-const DISK_MIB: u32 = 600;
 
 pub(super) struct Stage {
     pub(super) kafka: Kafka,
     pub(super) admin: Admin,
-    pub(super) postgres: &'static Postgres,
+    postgres: Mutex<Arc<Postgres>>,
     pub(super) api: ApiServer,
     pub(super) services: Services,
     /// What browsers connect to.
     pub(super) gateways: Vec<SocketAddr>,
     pub(super) relays: HashMap<Link, Vec<Relay>>,
+    pub(super) disk_mib: u32,
     namespace: String,
     kubernetes: kube::Client,
     /// The set as its author last wrote it.
@@ -49,25 +53,26 @@ impl Drop for Stage {
     }
 }
 
-fn local(port: u16) -> SocketAddr {
+pub(super) fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 impl Stage {
-    pub(super) async fn set() -> Self {
-        // Relays to the brokers: for workers, gateways and controllers, three ports each.
-        let to_kafka: Vec<u16> = (0..3).map(|_| free_ports(3)).collect();
+    /// The disks of servers are so large: they lie in memory, and the load of the run must not fill them by itself.
+    pub(super) async fn set(disk_mib: u32) -> Self {
+        // Relays to the brokers: for workers, gateways, controllers and brokers, three ports each.
+        let to_kafka: Vec<u16> = (0..4).map(|_| free_ports(3)).collect();
         let ports = to_kafka.clone();
         let starting = tokio::task::spawn_blocking(move || {
-            // Leaked: its guard ends it with the program.
-            let postgres: &'static Postgres = Box::leak(Box::new(Postgres::own_on_a_disk(DISK_MIB)));
+            let postgres = Arc::new(Postgres::own_on_a_disk(disk_mib));
             postgres.migrate("parley");
-            (Kafka::own_behind(&ports, DISK_MIB), postgres, ApiServer::own())
+            (Kafka::own_behind(&ports, disk_mib), postgres, ApiServer::own())
         });
         let (kafka, postgres, api) = starting.await.expect("the servers start");
 
+        let ways = [Link::WorkersKafka, Link::GatewaysKafka, Link::ControllersKafka, Link::Brokers];
         let mut relays: HashMap<Link, Vec<Relay>> = HashMap::new();
-        for (n, link) in (0..).zip([Link::WorkersKafka, Link::GatewaysKafka, Link::ControllersKafka]) {
+        for (n, link) in (0..).zip(ways) {
             for node in 0..3 {
                 let from = local(to_kafka[usize::from(n)] + node);
                 let relay = Relay::start(from, local(kafka.behind(n, node))).await;
@@ -101,8 +106,8 @@ impl Stage {
         };
         let services = Services::default();
         let stage_env = Environment {
-            worker_url: url_at(postgres, "worker", behind[&Link::WorkersPostgres]),
-            gateway_url: url_at(postgres, "gateway", behind[&Link::GatewaysPostgres]),
+            worker_url: url_at(&postgres, "worker", behind[&Link::WorkersPostgres]),
+            gateway_url: url_at(&postgres, "gateway", behind[&Link::GatewaysPostgres]),
             bootstrap: [bootstrap(0), bootstrap(1), bootstrap(2)],
         };
         for n in 0..2 {
@@ -140,11 +145,12 @@ impl Stage {
         let stage = Self {
             kafka,
             admin,
-            postgres,
+            postgres: Mutex::new(postgres),
             api,
             services,
             gateways,
             relays,
+            disk_mib,
             namespace,
             kubernetes,
             set,
@@ -176,6 +182,19 @@ impl Stage {
                 .await;
             }
         }
+    }
+
+    /// The PostgreSQL that is the one now.
+    pub(super) fn postgres(&self) -> Arc<Postgres> {
+        Arc::clone(&self.postgres.lock().expect("nobody panics while it is held"))
+    }
+
+    /// From now on another one is it, for everybody who connects.
+    pub(super) fn lead_to(&self, postgres: Arc<Postgres>) {
+        for link in [Link::WorkersPostgres, Link::GatewaysPostgres] {
+            self.relays[&link].iter().for_each(|relay| relay.lead_to(local(postgres.port())));
+        }
+        *self.postgres.lock().expect("nobody panics while it is held") = postgres;
     }
 
     pub(super) fn sets(&self) -> Api<DynamicObject> {

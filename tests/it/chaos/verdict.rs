@@ -49,7 +49,7 @@ pub(super) struct Counts {
 impl Stage {
     fn rows(&self) -> Vec<Row> {
         let sql = "SELECT room_id, seq, request_id, message FROM messages ORDER BY room_id, seq";
-        let text = self.postgres.query(sql);
+        let text = self.postgres().query(sql);
         let rows = text.lines().map(|line| {
             let mut columns = line.splitn(4, '|');
             let mut next = || columns.next().expect("four columns").to_owned();
