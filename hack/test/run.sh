@@ -23,18 +23,24 @@ silent_skips() {
 	fi
 }
 
-dependencies() {
-	cargo_deny check bans licenses sources
-	# Advisories come from a repository that this machine may not reach.
-	local out
-	if ! out=$(timeout 120 "$TOOLS/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny" check advisories 2>&1); then
-		if grep -qE 'failed to (fetch|acquire|open|clone)|network|timed out' <<<"$out" || [ -z "$out" ]; then
-			echo "advisories: their database cannot be reached, not checked"
+# advisories OF COMMAND...: asks somebody elsewhere for known faults in what we depend on; this machine may not reach them.
+advisories() {
+	local of=$1 out
+	shift
+	if ! out=$(timeout 120 "$@" 2>&1); then
+		if grep -qE 'failed to (fetch|acquire|open|clone)|network|timed out|audit endpoint returned an error' <<<"$out" || [ -z "$out" ]; then
+			echo "advisories of $of: they cannot be reached from here, not checked"
 		else
 			printf '%s\n' "$out"
 			return 1
 		fi
 	fi
+}
+
+dependencies() {
+	cargo_deny check bans licenses sources
+	advisories crates "$TOOLS/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny" check advisories
+	advisories "npm packages" npm --prefix web audit --package-lock-only
 }
 
 web() {
