@@ -1,8 +1,5 @@
 // The gateway's tables.
-import { middle, spread, table, write } from "./statistics.mjs";
-
-const NONE = "not measured yet";
-const of = (rounds, pick) => rounds.map(pick);
+import { figure, middle, NONE, of, table, write } from "./statistics.mjs";
 
 // The rounds of a scenario of fan-out; none when it was not run.
 export const rounds = (results, name) => results.one(`gateway-${name}`)?.rounds ?? [];
@@ -11,13 +8,13 @@ const fanout = (results) => {
   const row = (name, what) => {
     const report = results.one(`gateway-${name}`);
     const all = rounds(results, name);
-    const from = (field, q) => spread(of(all, (r) => r[field][q])) ?? NONE;
+    const from = (field, q) => figure(of(all, (r) => r[field][q]));
     return [
       what.replace("STREAMS", report ? write(report.streams) : "…"),
-      spread(of(all, (r) => r.deliveriesPerSecond)) ?? NONE,
+      figure(of(all, (r) => r.deliveriesPerSecond)),
       ...["p50", "p99", "p999"].map((q) => from("fromDueMs", q)),
       ...["p50", "p99"].map((q) => from("fromStoredMs", q)),
-      spread(of(all, (r) => r.gatewayMicrosPerDelivery)) ?? NONE,
+      figure(of(all, (r) => r.gatewayMicrosPerDelivery)),
       report ? write(report.residentMib) : NONE,
     ];
   };

@@ -20,6 +20,13 @@ export const spread = (values, unit = "") => {
   return `${of(median(sorted))}${unit}${more}`;
 };
 
+export const NONE = "not measured yet";
+// The same, said where nothing was measured.
+export const figure = (values) => spread(values) ?? NONE;
+
+// One figure of each run that has it.
+export const of = (runs, pick) => numbers(runs.map(pick));
+
 export const middle = (values) => median(numbers(values));
 
 export const table = (head, rows) => [`| ${head.join(" | ")} |`, `|${head.map(() => "---").join("|")}|`, ...rows.map((row) => `| ${row.join(" | ")} |`)].join("\n");

@@ -1,8 +1,6 @@
 // The tables of the section Worker.
-import { middle, spread, table, write } from "./statistics.mjs";
+import { figure, middle, NONE, of, spread, table, write } from "./statistics.mjs";
 
-const NONE = "not measured yet";
-const of = (runs, pick) => runs.map(pick).filter((v) => Number.isFinite(v));
 const clean = (findings) => Object.entries(findings).every(([name, count]) => count === 0 || ["repeated", "reordered"].includes(name));
 
 // What the same inserts, the same reads and the same writes take alone, in microseconds for each message.
@@ -27,8 +25,8 @@ const rates = (results) => {
     ["a plain loop: one record, one transaction, one reply, one commit; one loop a partition", of(plain, (r) => r.perSecond)],
   ];
   return table(["a second", "median (lowest–highest)", "the worker by this"], [
-    ["**the worker**, from a full backlog to acknowledged replies and events", spread(of(backlog, (r) => r.perSecond)) ?? NONE, ""],
-    ...limits.map(([what, values]) => [what, spread(values) ?? NONE, share(values)]),
+    ["**the worker**, from a full backlog to acknowledged replies and events", figure(of(backlog, (r) => r.perSecond)), ""],
+    ...limits.map(([what, values]) => [what, figure(values), share(values)]),
   ]);
 };
 
@@ -38,7 +36,7 @@ const costs = (results) => {
   const postgres = results.runs("worker-limit-postgres");
   const kafka = results.runs("worker-limit-kafka");
   const plain = results.runs("worker-one-by-one");
-  const row = (what, runs, pick) => [what, spread(of(runs, pick)) ?? NONE];
+  const row = (what, runs, pick) => [what, figure(of(runs, pick))];
   const system = middle(of(backlog, (r) => r.cost.system));
   return table(["microseconds of processor time for each message", "median (lowest–highest)"], [
     row("worker", backlog, (r) => r.cost.worker),
@@ -102,16 +100,16 @@ const others = (results) => {
   const [small, big] = [results.runs("worker-stream"), results.runs("worker-stream-big")];
   const stream = (runs) => (runs.length > 0 ? `${write(runs[0].streams)} streams` : "many streams");
   return table(["what", "median (lowest–highest)"], [
-    [`argon2 alone (19 MiB, t=2, p=1), ${hash[0]?.threads ?? "…"} thread: passwords a second`, spread(of(hash, (r) => r.perSecond)) ?? NONE],
-    ["logins a second while 500 messages a second are saved", spread(of(logins, (r) => r.perSecond)) ?? NONE],
+    [`argon2 alone (19 MiB, t=2, p=1), ${hash[0]?.threads ?? "…"} thread: passwords a second`, figure(of(hash, (r) => r.perSecond))],
+    ["logins a second while 500 messages a second are saved", figure(of(logins, (r) => r.perSecond))],
     ["… by argon2 alone", limit && rate ? `${write((100 * rate) / limit)} %` : NONE],
-    ["p99 of these messages to their event, without logins, ms", spread(of(logins, (r) => r.aloneMs.p99)) ?? NONE],
-    ["… beside the logins, ms", spread(of(logins, (r) => r.besideMs.p99)) ?? NONE],
-    ["… the second by the first", spread(of(logins, (r) => r.p99Ratio)) ?? NONE],
+    ["p99 of these messages to their event, without logins, ms", figure(of(logins, (r) => r.aloneMs.p99))],
+    ["… beside the logins, ms", figure(of(logins, (r) => r.besideMs.p99))],
+    ["… the second by the first", figure(of(logins, (r) => r.p99Ratio))],
     [`bare writes to ${stream(small)}, 5 events a second: p50 / p99, ms`, [spread(of(small, (r) => r.fromDueMs.p50)), spread(of(small, (r) => r.fromDueMs.p99))].filter(Boolean).join(" / ") || NONE],
-    ["… processor time for each write, µs", spread(of(small, (r) => r.microsPerDelivery)) ?? NONE],
+    ["… processor time for each write, µs", figure(of(small, (r) => r.microsPerDelivery))],
     [`bare writes to ${stream(big)}, 5 events a second: p50 / p99, ms`, [spread(of(big, (r) => r.fromDueMs.p50)), spread(of(big, (r) => r.fromDueMs.p99))].filter(Boolean).join(" / ") || NONE],
-    ["… processor time for each write, µs", spread(of(big, (r) => r.microsPerDelivery)) ?? NONE],
+    ["… processor time for each write, µs", figure(of(big, (r) => r.microsPerDelivery))],
   ]);
 };
 

@@ -16,7 +16,9 @@ use tokio::{
 use super::{
     BenchError, Cores, PASSWORD, Quantiles, Stage, Target,
     crowd::Crowd,
+    fanout::missing,
     idle::round,
+    talk::{Talked, due},
     tally::{histogram, quantiles},
     usage::{Usage, background},
 };
@@ -107,8 +109,8 @@ pub async fn run_day(stage: &Stage, target: &Target, args: &DayArgs) -> Result<D
     let notes = Notes::default();
     let (start, since) = (Instant::now(), Timestamp::now());
     let mut doing = JoinSet::new();
-    let mut said = vec![0_u64; stage.rooms() as usize];
-    for n in 0..count(args) {
+    let mut said = Talked { accepted: vec![0; stage.rooms() as usize], refused: 0 };
+    for n in 0..due(args.rate, args.seconds) {
         let after = Duration::from_secs_f64(f64::from(n) / args.rate);
         sleep_until(start + after).await;
         let room = n % stage.rooms();
@@ -127,17 +129,11 @@ pub async fn run_day(stage: &Stage, target: &Target, args: &DayArgs) -> Result<D
     }
     while let Some(done) = doing.join_next().await {
         if let Ok(Some(room)) = done {
-            said[room as usize] += 1;
+            said.accepted[room as usize] += 1;
         }
     }
-    let expected = (0..).zip(&said).map(|(room, count)| count * u64::from(stage.size_of(room))).sum();
-    crowd.hears(expected).await;
-    let (mut lost, mut repeated) = (0, 0);
-    for (user, ear) in (0..).zip(&crowd.ears) {
-        let last = u64::try_from(ear.last.load(Ordering::Relaxed)).unwrap_or(0);
-        lost += said[stage.room_of(user) as usize].saturating_sub(last) + ear.gaps.load(Ordering::Relaxed);
-        repeated += ear.repeats.load(Ordering::Relaxed);
-    }
+    crowd.hears(said.deliveries(stage, 1)).await;
+    let (lost, repeated) = missing(stage, &crowd, &[&said]);
     let notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
     let done = |(action, (took, failed)): (&&'static str, &(Histogram<u64>, u64))| {
         (*action, Done { count: took.len(), failed: *failed, millis: quantiles(took) })
@@ -154,12 +150,6 @@ pub async fn run_day(stage: &Stage, target: &Target, args: &DayArgs) -> Result<D
         repeated,
         breaches: crowd.tally.breaches(),
     })
-}
-
-fn count(args: &DayArgs) -> u32 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bounded count")]
-    let count = (args.rate.clamp(0.0, 10_000.0) * args.seconds as f64) as u32;
-    count
 }
 
 /// The action of a number: in every hundred each as often as its share, spread over it.

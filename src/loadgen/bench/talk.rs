@@ -48,12 +48,6 @@ impl Talked {
 }
 
 impl Talk {
-    pub(super) fn count(&self) -> u32 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bounded count")]
-        let count = (self.rate.clamp(0.0, 100_000.0) * self.seconds as f64) as u32;
-        count
-    }
-
     /// Sends all messages when they are due, and waits for the answers.
     pub(super) async fn run(&self, stage: &Stage, gateway: SocketAddr) -> Talked {
         let rooms = stage.rooms();
@@ -61,7 +55,7 @@ impl Talk {
         let (start, since) = (Instant::now(), Timestamp::now());
         let slots = Arc::new(Semaphore::new(IN_FLIGHT));
         let mut sends = JoinSet::new();
-        for n in 0..self.count() {
+        for n in 0..due(self.rate, self.seconds) {
             let after = Duration::from_secs_f64(f64::from(n) / self.rate);
             sleep_until(start + after).await;
             let room = n % rooms;
@@ -87,4 +81,11 @@ impl Talk {
         }
         talked
     }
+}
+
+/// How many things are due at a rate within so many seconds.
+pub(super) fn due(rate: f64, seconds: u64) -> u32 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bounded count")]
+    let count = (rate.clamp(0.0, 100_000.0) * seconds as f64) as u32;
+    count
 }

@@ -5,7 +5,7 @@ use std::{
 
 use parley::{
     ids::{RequestId, RoomId},
-    wire::{AddChat, AddFriend, AddRoom, ChangeStatus, Event, LeaveRoom, Outgoing, Request},
+    wire::{AddFriend, AddRoom, ChangeStatus, Event, LeaveRoom, Outgoing, Request},
 };
 
 use super::world::{PASSWORD, Person, World};
@@ -48,13 +48,8 @@ impl Load {
         let mut records: Vec<Outgoing> = Vec::new();
         for n in 0..count {
             let who = self.people[n % self.people.len()].clone();
-            let chat = AddChat {
-                room_id: self.rooms[n % self.rooms.len()],
-                writer_id: who.id.clone(),
-                message: format!("message {}", self.sent.len()).parse().expect("a message"),
-                client_message_id: None,
-            };
-            records.push(self.push(world, &who, Request::AddChat(chat)));
+            let room = self.rooms[n % self.rooms.len()];
+            records.push(self.push(world, &who, who.says(room, &format!("message {}", self.sent.len()))));
             if n % 10 == 0 {
                 records.extend(self.changes(world, &who));
             }

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use parley::{
     ids::{RoomId, Timestamp, UserId},
     wire::{
-        AddChat, AddFriend, AddRoom, ChangeStatus, ErrorCode, Kind, LeaveRoom, ListFriends, ListRooms,
-        Logout, MAX_IDS, MAX_MESSAGE_BYTES, Page, Request, RequestHeaders,
+        AddFriend, AddRoom, ChangeStatus, ErrorCode, Kind, LeaveRoom, ListFriends, ListRooms, Logout,
+        MAX_IDS, MAX_MESSAGE_BYTES, Page, Request, RequestHeaders,
     },
 };
 use serde_json::json;
@@ -96,7 +96,7 @@ impl Scene {
             Kind::LeaveRoom => {
                 (self.leave(&self.ann, self.world.room(&[&self.ann])), self.leave(&self.ann, self.room))
             }
-            Kind::AddChat => (self.say(&self.ann, self.room, "one"), self.say(&self.ann, self.room, "two")),
+            Kind::AddChat => (self.ann.says(self.room, "one"), self.ann.says(self.room, "two")),
             Kind::AddFriend => {
                 (self.befriend(&self.ann, ids(&[&self.friend])), self.befriend(&self.ann, ids(&[&self.ann])))
             }
@@ -115,11 +115,6 @@ impl Scene {
 
     fn leave(&self, who: &Person, room_id: RoomId) -> Request {
         Request::LeaveRoom(LeaveRoom { user_id: who.id.clone(), room_id })
-    }
-
-    fn say(&self, who: &Person, room_id: RoomId, text: &str) -> Request {
-        let message = text.parse().unwrap();
-        Request::AddChat(AddChat { room_id, writer_id: who.id.clone(), message, client_message_id: None })
     }
 
     fn befriend(&self, who: &Person, friend_id: Vec<UserId>) -> Request {
@@ -142,9 +137,9 @@ impl Scene {
             (ann, self.open(&[&self.friend], Some(self.full))),
             (ann, self.leave(ann, nowhere)),
             (ann, self.leave(ann, theirs)),
-            (ann, self.say(ann, nowhere, "x")),
-            (ann, self.say(ann, theirs, "x")),
-            (ann, self.say(ann, self.room, &"x".repeat(MAX_MESSAGE_BYTES + 1))),
+            (ann, ann.says(nowhere, "x")),
+            (ann, ann.says(theirs, "x")),
+            (ann, ann.says(self.room, &"x".repeat(MAX_MESSAGE_BYTES + 1))),
         ]
     }
 

@@ -3,8 +3,7 @@
 use parley::{
     ids::{RoomId, UserId},
     wire::{
-        AddChat, AddFriend, AddRoom, ChangeStatus, EndedSession, Event, ListFriends, ListRooms, Logout, Page,
-        Request,
+        AddFriend, AddRoom, ChangeStatus, EndedSession, Event, ListFriends, ListRooms, Logout, Page, Request,
     },
 };
 use serde_json::{Value, json};
@@ -15,15 +14,6 @@ use crate::fixtures::{eventually, unique};
 fn code(reply: &Value) -> &str {
     assert_eq!(reply["isSuccess"], json!(reply["errorCode"].is_null()), "{reply}");
     reply["errorCode"].as_str().unwrap_or("ok")
-}
-
-fn chat(writer: &Person, room: RoomId, text: &str) -> Request {
-    Request::AddChat(AddChat {
-        room_id: room,
-        writer_id: writer.id.clone(),
-        message: text.parse().expect("a message"),
-        client_message_id: None,
-    })
 }
 
 fn friend(asker: &Person, ids: &[&UserId]) -> Request {
@@ -221,7 +211,7 @@ async fn rooms_open_grow_and_are_listed() {
     let grown = world.by(&bob, open(&bob, &[&cid.id, &ann.id], Some(room))).await;
     assert_eq!((code(&grown), grown["memberCount"].as_i64()), ("ok", Some(3)), "{grown}");
 
-    let said = world.by(&ann, chat(&ann, room, "hello")).await;
+    let said = world.by(&ann, ann.says(room, "hello")).await;
     assert_eq!(said["seq"], 1, "{said}");
     let list = Request::ListRooms(ListRooms { user_id: cid.id.clone(), page: Page::default() });
     let rooms = world.by(&cid, list).await;
@@ -242,14 +232,14 @@ async fn messages_are_numbered_refused_and_never_written_twice() {
     let (ann, bob) = (world.person("ann"), world.person("bob"));
     let room = world.room(&[&ann]);
     for n in 1..=3 {
-        assert_eq!(world.by(&ann, chat(&ann, room, "hi")).await["seq"], n);
+        assert_eq!(world.by(&ann, ann.says(room, "hi")).await["seq"], n);
     }
-    assert_eq!(code(&world.by(&bob, chat(&bob, room, "hi")).await), "not_a_member");
-    assert_eq!(code(&world.by(&ann, chat(&ann, RoomId(uuid::Uuid::now_v7()), "hi")).await), "room_not_found");
+    assert_eq!(code(&world.by(&bob, bob.says(room, "hi")).await), "not_a_member");
+    assert_eq!(code(&world.by(&ann, ann.says(RoomId(uuid::Uuid::now_v7()), "hi")).await), "room_not_found");
 
     // The same record again: the same answer and event, marked, and no second row.
     let headers = world.headers(&ann);
-    let record = world.record(&headers, &chat(&ann, room, "once"));
+    let record = world.record(&headers, &ann.says(room, "once"));
     world.produce_all(&[record.clone(), record.clone()]).await;
     world.produce(&record).await;
     let replies = eventually("three replies", || async {
@@ -262,7 +252,7 @@ async fn messages_are_numbered_refused_and_never_written_twice() {
         world.database.sql(&format!("SELECT count(*), max(seq) FROM messages WHERE room_id = '{room}'"));
     assert_eq!(count, "4|4");
     // Another body under the same id.
-    let other = world.record(&headers, &chat(&ann, room, "twice"));
+    let other = world.record(&headers, &ann.says(room, "twice"));
     world.produce(&other).await;
     let replies = eventually("a fourth reply", || async {
         Some(world.replies_to(headers.request_id)).filter(|r| r.len() >= 4)
@@ -278,9 +268,9 @@ async fn messages_are_numbered_refused_and_never_written_twice() {
     let mut headers = world.headers(&ann);
     let fresh = headers.deadline;
     headers.deadline = parley::ids::Timestamp::from_micros(fresh.as_micros() - 60_000_000);
-    assert_eq!(code(&world.ask(&headers, &chat(&ann, room, "late")).await), "deadline_exceeded");
+    assert_eq!(code(&world.ask(&headers, &ann.says(room, "late")).await), "deadline_exceeded");
     headers.deadline = fresh;
-    world.produce(&world.record(&headers, &chat(&ann, room, "late"))).await;
+    world.produce(&world.record(&headers, &ann.says(room, "late"))).await;
     let replies = eventually("an answer to the second try", || async {
         Some(world.replies_to(headers.request_id)).filter(|r| r.len() >= 2)
     })
@@ -300,12 +290,9 @@ async fn bounds_hold_whoever_produces() {
     let (ann, bob) = (world.person("ann"), world.person("bob"));
     world.befriend(&ann, &bob);
     let room = world.room(&[&ann]);
-    let long = chat(&ann, room, &"x".repeat(parley::wire::MAX_MESSAGE_BYTES + 1));
+    let long = ann.says(room, &"x".repeat(parley::wire::MAX_MESSAGE_BYTES + 1));
     assert_eq!(code(&world.by(&ann, long).await), "too_large");
-    assert_eq!(
-        world.by(&ann, chat(&ann, room, &"x".repeat(parley::wire::MAX_MESSAGE_BYTES))).await["seq"],
-        1
-    );
+    assert_eq!(world.by(&ann, ann.says(room, &"x".repeat(parley::wire::MAX_MESSAGE_BYTES))).await["seq"], 1);
     let many: Vec<UserId> =
         (0..=parley::wire::MAX_IDS).map(|n| format!("user{n}").parse().unwrap()).collect();
     assert_eq!(code(&world.by(&ann, friend(&ann, &many.iter().collect::<Vec<_>>())).await), "too_large");
@@ -314,9 +301,9 @@ async fn bounds_hold_whoever_produces() {
 
     let mut nobody = world.headers(&ann);
     nobody.user_id = None;
-    assert_eq!(code(&world.ask(&nobody, &chat(&ann, room, "hi")).await), "unauthenticated");
+    assert_eq!(code(&world.ask(&nobody, &ann.says(room, "hi")).await), "unauthenticated");
     let other = world.headers(&bob);
-    assert_eq!(code(&world.ask(&other, &chat(&ann, room, "hi")).await), "invalid_request");
+    assert_eq!(code(&world.ask(&other, &ann.says(room, "hi")).await), "invalid_request");
 }
 
 #[tokio::test(flavor = "multi_thread")]

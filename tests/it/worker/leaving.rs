@@ -2,7 +2,7 @@
 
 use parley::{
     ids::{RoomId, UserId},
-    wire::{AddChat, AddRoom, Event, LeaveRoom, ListRooms, Page, Request},
+    wire::{AddRoom, Event, LeaveRoom, ListRooms, Page, Request},
 };
 use serde_json::Value;
 
@@ -16,11 +16,6 @@ fn open(asker: &Person, ids: &[&UserId], room_id: Option<RoomId>) -> Request {
 
 fn leave(who: &Person, room_id: RoomId) -> Request {
     Request::LeaveRoom(LeaveRoom { user_id: who.id.clone(), room_id })
-}
-
-fn say(who: &Person, room_id: RoomId) -> Request {
-    let message = "hello".parse().expect("a message");
-    Request::AddChat(AddChat { room_id, writer_id: who.id.clone(), message, client_message_id: None })
 }
 
 fn id_of(reply: &Value) -> RoomId {
@@ -40,7 +35,7 @@ async fn who_leaves_hears_nothing_more_and_is_told_once() {
     world.befriend(&ann, &cid);
     let room = id_of(&world.by(&ann, open(&ann, &[&bob.id, &cid.id], None)).await);
     for _ in 0..2 {
-        world.by(&ann, say(&ann, room)).await;
+        world.by(&ann, ann.says(room, "hello")).await;
     }
 
     let headers = world.headers(&bob);
@@ -76,7 +71,7 @@ async fn who_leaves_hears_nothing_more_and_is_told_once() {
 
     for (who, request, code) in [
         (&bob, leave(&bob, room), "not_a_member"),
-        (&bob, say(&bob, room), "not_a_member"),
+        (&bob, bob.says(room, "hello"), "not_a_member"),
         (&bob, leave(&bob, RoomId(uuid::Uuid::now_v7())), "room_not_found"),
     ] {
         let reply = world.by(who, request).await;
@@ -85,7 +80,7 @@ async fn who_leaves_hears_nothing_more_and_is_told_once() {
     assert_eq!(rooms_of(world, &bob).await, Value::Array(Vec::new()));
 
     // Added again, he begins anew: what was said in between stays unheard.
-    world.by(&ann, say(&ann, room)).await;
+    world.by(&ann, ann.says(room, "hello")).await;
     let grown = world.by(&ann, open(&ann, &[&bob.id], Some(room))).await;
     assert_eq!(grown["memberCount"], 3, "{grown}");
     assert_eq!(state(), "3|3||");

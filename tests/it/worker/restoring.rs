@@ -2,27 +2,14 @@
 
 use std::{fs::File, process::Command, time::Duration};
 
-use parley::{
-    ids::RequestId,
-    wire::{AddChat, Request, RequestHeaders},
-};
+use parley::ids::RequestId;
 
-use super::world::{Person, World};
+use super::world::World;
 use crate::fixtures::eventually;
 
 fn done(command: &mut Command) {
     let status = command.status().expect("the command runs");
     assert!(status.success(), "{command:?}");
-}
-
-fn chat(world: &World, ann: &Person, room: parley::ids::RoomId, text: &str) -> (RequestHeaders, Request) {
-    let chat = AddChat {
-        room_id: room,
-        writer_id: ann.id.clone(),
-        message: text.parse().expect("a message"),
-        client_message_id: None,
-    };
-    (world.headers(ann), Request::AddChat(chat))
 }
 
 /// Waits for a second reply to a request: its value, and whether it says that it is a replay.
@@ -40,16 +27,16 @@ async fn a_dump_is_restored_and_what_came_after_it_is_run_again_while_it_is_in_t
     let ann = world.person("ann");
     let room = world.room(&[&ann]);
     let worker = world.worker_of("AddChat", &[]).ready().await;
-    let (before, request) = chat(&world, &ann, room, "before the dump");
+    let (before, request) = (world.headers(&ann), ann.says(room, "before the dump"));
     assert_eq!(world.ask(&before, &request).await["seq"], 1);
     let dump = std::env::temp_dir().join(crate::fixtures::unique("parley-dump"));
     let owner = world.database.url("owner");
     done(Command::new("pg_dump").args(["-Fc", "-d", &owner]).stdout(File::create(&dump).expect("a file")));
     // Two more: one is still in time when it is run again, the other is not.
-    let (mut late, request) = chat(&world, &ann, room, "after it");
+    let (mut late, request) = (world.headers(&ann), ann.says(room, "after it"));
     late.deadline = late.deadline.after(Duration::from_secs(3_600));
     assert_eq!(world.ask(&late, &request).await["seq"], 2);
-    let (mut gone, request) = chat(&world, &ann, room, "after it, in a hurry");
+    let (mut gone, request) = (world.headers(&ann), ann.says(room, "after it, in a hurry"));
     gone.deadline = parley::ids::Timestamp::now().after(Duration::from_secs(4));
     let told = world.ask(&gone, &request).await;
     assert!(told["seq"] == 3 || told["errorCode"] == "deadline_exceeded", "{told}");

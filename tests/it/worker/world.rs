@@ -18,7 +18,7 @@ use parley::{
     ids::{RequestId, RoomId, SessionKey, SessionToken, Timestamp, UserId},
     kafka::{Delivery, KafkaSettings, Producer, ProducerSettings},
     wire::{
-        AddUser, CHAT_EVENT, DEAD_LETTER, Event, Incoming, Keyring, Kind, Login, Outgoing, Request,
+        AddChat, AddUser, CHAT_EVENT, DEAD_LETTER, Event, Incoming, Keyring, Kind, Login, Outgoing, Request,
         RequestHeaders, SealingKeys, open_event, open_reply, request_record,
     },
 };
@@ -82,6 +82,14 @@ impl std::ops::Deref for KafkaRef {
 pub(super) struct Person {
     pub(super) id: UserId,
     pub(super) session: SessionKey,
+}
+
+impl Person {
+    /// The request that says this in a room.
+    pub(super) fn says(&self, room_id: RoomId, text: &str) -> Request {
+        let message = text.parse().expect("a message");
+        Request::AddChat(AddChat { room_id, writer_id: self.id.clone(), message, client_message_id: None })
+    }
 }
 
 pub(super) const PASSWORD: &str = "correct horse battery";

@@ -121,11 +121,6 @@ pub(super) fn put(shard: &mut Shard, record: Record) {
     shard.record(&Arc::new(record));
 }
 
-/// A message of a room in partition 0.
-pub(super) fn message_in(room_no: u128, offset: i64, seq: i64) -> Record {
-    message(0, offset, room_no, seq)
-}
-
 pub(super) fn stored(room_no: u128, seq: i64) -> Message {
     Message {
         room_id: room(room_no),

@@ -2,12 +2,12 @@
 //! worker had the room meanwhile, as while partitions are added. Nobody who comes back may be shown the later ones first.
 
 use super::{
-    tests::{at, interests, message_in, open, put, seqs, session, shard, stored},
+    tests::{at, interests, open, put, seqs, session, shard, stored},
     *,
 };
 use crate::{
     gateway::{
-        hub::record::tests::{room, user},
+        hub::record::tests::{message, room, user},
         sse::Outbox,
     },
     ids::Seq,
@@ -25,25 +25,25 @@ fn back(shard: &mut Shard, id: ConnId, next: &[i64]) -> Outbox {
 #[test]
 fn a_replay_begins_after_what_the_client_has_had() {
     let mut shard = shard();
-    put(&mut shard, message_in(1, 10, 5));
+    put(&mut shard, message(0, 10, 1, 5));
     // 6 and 7 are committed, and 8 stands in the log.
-    put(&mut shard, message_in(1, 11, 8));
+    put(&mut shard, message(0, 11, 1, 8));
     let outbox = back(&mut shard, 1, &[11, 0]);
     assert_eq!(shard.take_lookups(), [Lookup::Holes { conn: 1, holes: vec![(room(1), Seq(5), Seq(8))] }]);
     shard.holes_found(1, Ok(vec![stored(1, 6), stored(1, 7)]));
     assert_eq!(seqs(&outbox), [6, 7, 8]);
-    put(&mut shard, message_in(1, 12, 9));
+    put(&mut shard, message(0, 12, 1, 9));
     assert_eq!(seqs(&outbox), [9]);
 }
 
 #[test]
 fn a_room_is_taken_up_where_the_log_is_and_not_where_postgres_is() {
     let mut shard = shard();
-    put(&mut shard, message_in(1, 10, 5));
+    put(&mut shard, message(0, 10, 1, 5));
     // Nothing came since; 6 and 7 are committed.
     let outbox = back(&mut shard, 1, &[11, 0]);
     assert!(seqs(&outbox).is_empty() && shard.take_lookups().is_empty());
-    put(&mut shard, message_in(1, 11, 8));
+    put(&mut shard, message(0, 11, 1, 8));
     assert!(seqs(&outbox).is_empty(), "not before 6 and 7");
     let lookups = shard.take_lookups();
     let [Lookup::Gap { ticket, after: Seq(5), before: Seq(8), .. }] = lookups.as_slice() else {
@@ -56,8 +56,8 @@ fn a_room_is_taken_up_where_the_log_is_and_not_where_postgres_is() {
 #[test]
 fn who_joined_later_lacks_nothing_from_before() {
     let mut shard = shard();
-    put(&mut shard, message_in(1, 10, 5));
-    put(&mut shard, message_in(1, 11, 8));
+    put(&mut shard, message(0, 10, 1, 5));
+    put(&mut shard, message(0, 11, 1, 8));
     let outbox = open(&mut shard, 1, at(&[11, 0]));
     shard.identify(1, Some(session("bob")));
     shard.take_lookups();
