@@ -13,7 +13,7 @@ const declared = (source) => {
   let help = [];
   for (const line of source.slice(source.indexOf("metrics! {")).split("\n")) {
     const doc = /^ {8}\/\/\/ (.*)/.exec(line);
-    const field = /^ {8}(?:pub )?(\w+): (?:prometheus::)?(Int)?(Counter|Gauge|Histogram)(?:Vec)? \[([^\]]*)\]/.exec(line);
+    const field = /^ {8}(?:pub )?(\w+): (?:prometheus::)?(Int)?(Counter|Gauge|Histogram)(?:Vec|Table)? \[([^\]]*)\]/.exec(line);
     if (doc) help.push(doc[1]);
     if (field) {
       const labels = [...field[4].matchAll(/"(\w+)"/g)].map((m) => `\`${m[1]}\``).join(" ");

@@ -67,7 +67,7 @@ pub struct RunArgs {
     #[arg(long, env = "PARLEY_FINALIZER_DEADLINE_SECONDS", default_value_t = 300)]
     pub finalizer_deadline_seconds: u64,
     /// How many sets are worked on at once
-    #[arg(long, env = "PARLEY_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, env = "PARLEY_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
 }
 

@@ -20,7 +20,7 @@ use super::{
     fights::Fights,
     lag::PoolMemory,
     lease::Leadership,
-    metrics::{Metrics, SetSeries},
+    metrics::{Metrics, Pools},
     ownership::SetKey,
     sets::{SetEntry, Sets},
     targets::Targets,
@@ -69,7 +69,7 @@ pub(crate) struct Memo {
     /// The object and the generation of its spec that were planned last. For another one, everything is looked at anew:
     /// what was seen some seconds ago may be a topic that has been deleted with an older set of this name.
     pub(crate) planned: Option<(String, Option<i64>)>,
-    pub(crate) series: SetSeries,
+    pub(crate) pools: Pools,
     /// When Kafka was last asked for a change: what was seen before is too old to plan on.
     pub(crate) last_deed: Option<Instant>,
     /// Topics that were grown and to how many partitions, until every broker knows of it.
@@ -137,7 +137,7 @@ impl Context {
     pub(crate) fn forget(&self, key: &SetKey) {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         if let Some(memo) = self.memos().remove(key) {
-            self.metrics.forget(key, &memo.series, &SetSeries::default());
+            self.metrics.forget(key, &memo.pools);
         }
         self.clusters.forget(key);
     }

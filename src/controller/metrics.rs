@@ -1,8 +1,11 @@
 //! Every metric of the controller.
 
+use std::{collections::HashMap, sync::Arc};
+
 use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::ownership::SetKey;
+use crate::process::metrics::IntGaugeTable;
 
 crate::metrics! {
     /// What the controller counts.
@@ -22,9 +25,9 @@ crate::metrics! {
         /// The conditions of a set: 1 when it has the status, else 0.
         topicset_condition: IntGaugeVec ["namespace", "name", "type", "status"],
         /// Partitions of a topic, desired by the spec and observed in Kafka.
-        topic_partitions: IntGaugeVec ["namespace", "set", "topic", "kind"],
+        topic_partitions: IntGaugeTable ["topic", "namespace", "set", "kind"],
         /// Whether a topic is as declared (1) or not (0).
-        topic_ready: IntGaugeVec ["namespace", "set", "topic"],
+        topic_ready: IntGaugeTable ["topic", "namespace", "set"],
         /// Topics found changed by somebody else, each time it was found.
         topic_drift_total: IntCounterVec ["namespace", "set"],
         /// Replicas of a worker pool: desired, current and ready.
@@ -45,12 +48,8 @@ crate::metrics! {
 /// From an answer of a broker nearby (a few ms) to the longest admin timeout (30 s), a step about doubling.
 const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// Which series exist for a set, so that they can be taken away with it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct SetSeries {
-    topics: Vec<String>,
-    workers: Vec<String>,
-}
+/// The worker pools of a set that have series, so that these can be taken away with it.
+pub(crate) type Pools = Vec<String>;
 
 impl Metrics {
     /// Exports a status and takes away the series of what is no longer in it.
@@ -59,8 +58,8 @@ impl Metrics {
         key: &SetKey,
         status: &crate::api::ChatTopicSetStatus,
         desired: &[(String, Option<i32>)],
-        before: &SetSeries,
-    ) -> SetSeries {
+        before: &Pools,
+    ) -> Pools {
         let (ns, set) = (key.namespace.as_str(), key.name.as_str());
         for condition in &status.conditions {
             for value in ["True", "False", "Unknown"] {
@@ -68,27 +67,38 @@ impl Metrics {
                 self.topicset_condition.with_label_values(&labels).set(i64::from(condition.status == value));
             }
         }
-        for (topic, partitions) in desired {
-            let seen = status.topics.iter().find(|t| &t.name == topic);
-            let gauge = |kind| self.topic_partitions.with_label_values(&[ns, set, topic.as_str(), kind]);
-            let observed = seen.and_then(|t| t.partitions);
-            gauge("desired").set(partitions.or(observed).unwrap_or(0).into());
-            gauge("observed").set(observed.unwrap_or(0).into());
-            let ready = seen.is_some_and(|t| t.state.is_ready());
-            self.topic_ready.with_label_values(&[ns, set, topic]).set(ready.into());
-        }
+        self.export_topics(key, status, desired);
         for worker in &status.workers {
             let gauge = |kind| self.worker_replicas.with_label_values(&[ns, set, worker.name.as_str(), kind]);
             gauge("desired").set(worker.desired_replicas.or(worker.replicas).unwrap_or(0).into());
             gauge("current").set(worker.replicas.unwrap_or(0).into());
             gauge("ready").set(worker.ready_replicas.unwrap_or(0).into());
         }
-        let now = SetSeries {
-            topics: desired.iter().map(|(topic, _)| topic.clone()).collect(),
-            workers: status.workers.iter().map(|w| w.name.clone()).collect(),
-        };
-        self.forget(key, before, &now);
+        let now: Pools = status.workers.iter().map(|w| w.name.clone()).collect();
+        self.forget_workers(key, before, &now);
         now
+    }
+
+    fn export_topics(
+        &self,
+        key: &SetKey,
+        status: &crate::api::ChatTopicSetStatus,
+        desired: &[(String, Option<i32>)],
+    ) {
+        let (ns, set) = (key.namespace.as_str(), key.name.as_str());
+        let seen: HashMap<&str, _> = status.topics.iter().map(|t| (t.name.as_str(), t)).collect();
+        let [mut wanted, mut observed, mut ready] = [(); 3].map(|()| Vec::with_capacity(desired.len()));
+        for (topic, partitions) in desired {
+            let seen = seen.get(topic.as_str());
+            let there = seen.and_then(|t| t.partitions);
+            let topic: Arc<str> = topic.as_str().into();
+            wanted.push((Arc::clone(&topic), partitions.or(there).unwrap_or(0).into()));
+            observed.push((Arc::clone(&topic), there.unwrap_or(0).into()));
+            ready.push((topic, seen.is_some_and(|t| t.state.is_ready()).into()));
+        }
+        self.topic_partitions.put(&[ns, set, "desired"], wanted);
+        self.topic_partitions.put(&[ns, set, "observed"], observed);
+        self.topic_ready.put(&[ns, set], ready);
     }
 
     /// Takes away all that only a leader knows: a process that stands by must not go on telling what once was.
@@ -104,29 +114,29 @@ impl Metrics {
         self.worker_lag.reset();
     }
 
-    /// Takes away the series of `before` that are not in `now`; with an empty `now` also those of the set itself.
-    pub(crate) fn forget(&self, key: &SetKey, before: &SetSeries, now: &SetSeries) {
+    /// Takes away the series of a set, and of the pools that it had.
+    pub(crate) fn forget(&self, key: &SetKey, pools: &Pools) {
         let (ns, set) = (key.namespace.as_str(), key.name.as_str());
+        self.topic_partitions.remove(&[ns, set, "desired"]);
+        self.topic_partitions.remove(&[ns, set, "observed"]);
+        self.topic_ready.remove(&[ns, set]);
+        self.forget_workers(key, pools, &Pools::new());
         // A series that never was is no error worth a word.
-        for topic in before.topics.iter().filter(|t| !now.topics.contains(t)) {
-            for kind in ["desired", "observed"] {
-                let _ = self.topic_partitions.remove_label_values(&[ns, set, topic, kind]);
+        let _ = self.topic_drift_total.remove_label_values(&[ns, set]);
+        for kind in crate::api::ConditionType::ALL {
+            for value in ["True", "False", "Unknown"] {
+                let _ = self.topicset_condition.remove_label_values(&[ns, set, kind.as_str(), value]);
             }
-            let _ = self.topic_ready.remove_label_values(&[ns, set, topic]);
         }
-        for worker in before.workers.iter().filter(|w| !now.workers.contains(w)) {
+    }
+
+    fn forget_workers(&self, key: &SetKey, before: &Pools, now: &Pools) {
+        let (ns, set) = (key.namespace.as_str(), key.name.as_str());
+        for worker in before.iter().filter(|w| !now.contains(w)) {
             for kind in ["desired", "current", "ready"] {
                 let _ = self.worker_replicas.remove_label_values(&[ns, set, worker, kind]);
             }
             let _ = self.worker_lag.remove_label_values(&[ns, set, worker]);
-        }
-        if now == &SetSeries::default() {
-            let _ = self.topic_drift_total.remove_label_values(&[ns, set]);
-            for kind in crate::api::ConditionType::ALL {
-                for value in ["True", "False", "Unknown"] {
-                    let _ = self.topicset_condition.remove_label_values(&[ns, set, kind.as_str(), value]);
-                }
-            }
         }
     }
 }

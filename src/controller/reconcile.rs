@@ -203,8 +203,8 @@ async fn finish(
     }
     let after = ctx.write_status(&entry, set.status.as_ref(), &status).await?;
 
-    let series = ctx.metrics.export(&entry.key, &status, &desired, &ctx.memo(&entry.key).series);
-    ctx.remember(&entry.key, |memo| memo.series = series);
+    let pools = ctx.metrics.export(&entry.key, &status, &desired, &ctx.memo(&entry.key).pools);
+    ctx.remember(&entry.key, |memo| memo.pools = pools);
     if drifted > 0 {
         let labels = [entry.key.namespace.as_str(), entry.key.name.as_str()];
         ctx.metrics.topic_drift_total.with_label_values(&labels).inc_by(u64::try_from(drifted).unwrap_or(0));

@@ -29,7 +29,9 @@ pub(crate) struct SetEntry {
 impl SetEntry {
     /// Reads what the API server sent. Never fails: of a set that cannot be read, the topic names are taken where they
     /// can be, so that its topics stay claimed.
-    pub(crate) fn read(object: DynamicObject) -> Self {
+    pub(crate) fn read(mut object: DynamicObject) -> Self {
+        // Who set which field: larger than all else, and nobody asks it of a set.
+        object.metadata.managed_fields = None;
         let key = SetKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
         let resource_version = object.resource_version().unwrap_or_default();
         let uid = object.uid().unwrap_or_default();
@@ -44,7 +46,7 @@ impl SetEntry {
             topics: BTreeSet::new(),
             targets: BTreeSet::new(),
         };
-        let metadata = object.metadata.clone();
+        let metadata = object.metadata;
         let finalizers = metadata.finalizers.clone().unwrap_or_default();
         let read = if deleting { BTreeSet::new() } else { lenient_topics(&object.data) };
         let object = parse(object.data).map(|mut set| {

@@ -154,7 +154,7 @@ fn look_since(ctx: &Context, entry: &SetEntry, set: &ChatTopicSet) -> Instant {
     let mut since = Instant::now();
     ctx.remember(&entry.key, |memo| {
         if memo.planned.as_ref().is_some_and(|(uid, _)| uid != &entry.uid) {
-            *memo = Memo { series: std::mem::take(&mut memo.series), ..Memo::default() };
+            *memo = Memo { pools: std::mem::take(&mut memo.pools), ..Memo::default() };
         }
         if memo.planned == planned {
             since = memo.last_deed.unwrap_or(ctx.started);

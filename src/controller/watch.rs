@@ -17,6 +17,10 @@ use super::{
     targets::{TargetKey, Targets},
 };
 
+/// Objects in one answer of a list: of a set with two hundred topics each takes a hundred kilobytes, and ten times that while it is
+/// read.
+const PAGE: u32 = 50;
+
 /// Follows objects of one kind in one namespace, or in all. The stream never ends; errors back off and are logged.
 fn objects(
     client: &Client,
@@ -28,7 +32,7 @@ fn objects(
         None => Api::all_with(client.clone(), resource),
     };
     let kind = resource.kind.clone();
-    watcher(api, watcher::Config::default()).default_backoff().filter_map(move |event| {
+    watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff().filter_map(move |event| {
         let event =
             event.inspect_err(|error| tracing::warn!(kind, %error, "a watch failed and is tried again")).ok();
         std::future::ready(event)

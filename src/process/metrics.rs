@@ -1,10 +1,14 @@
 //! Metrics as data: a service declares all of its own in one place with [`metrics!`](crate::metrics), where the field's name
 //! is the metric's (after `parley_`) and its doc comment is the help text.
 
+mod table;
+
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, core::Collector, process_collector::ProcessCollector,
 };
+
+pub use table::{IntGaugeTable, Rows};
 
 /// A kind of metric that [`metrics!`](crate::metrics) can declare.
 pub trait Metric: Sized + Clone + Collector + 'static {
@@ -39,6 +43,7 @@ metric!(IntCounter, "counter", |name, help, _labels, _buckets| Self::with_opts(O
 metric!(IntCounterVec, "counter", |name, help, labels, _buckets| Self::new(Opts::new(name, help), labels));
 metric!(IntGauge, "gauge", |name, help, _labels, _buckets| Self::with_opts(Opts::new(name, help)));
 metric!(IntGaugeVec, "gauge", |name, help, labels, _buckets| Self::new(Opts::new(name, help), labels));
+metric!(IntGaugeTable, "gauge", |name, help, labels, _buckets| Self::new(name, help, labels));
 metric!(prometheus::Gauge, "gauge", |name, help, _labels, _buckets| Self::with_opts(Opts::new(name, help)));
 metric!(GaugeVec, "gauge", |name, help, labels, _buckets| Self::new(Opts::new(name, help), labels));
 metric!(Histogram, "histogram", |name, help, _labels, buckets| Self::with_opts(
