@@ -1,3 +1,5 @@
+use std::ops::RangeInclusive;
+
 use super::Context;
 use crate::{
     ids::{RoomId, Timestamp},
@@ -65,9 +67,13 @@ fn write((joined, room): Place) -> String {
     format!("{}.{room}", joined.as_micros())
 }
 
+/// Nothing was joined before 1970 or will be after 9999; times beyond what PostgreSQL knows would fail the whole batch.
+const TIMES: RangeInclusive<i64> = 0..=253_402_300_799_999_999;
+
 fn read(text: &str) -> Option<Place> {
     let (micros, room) = text.split_once('.')?;
-    Some((Timestamp::from_micros(micros.parse().ok()?), room.parse().ok()?))
+    let micros = micros.parse().ok().filter(|micros| TIMES.contains(micros))?;
+    Some((Timestamp::from_micros(micros), room.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -78,8 +84,12 @@ mod tests {
     fn places_read_back_and_nothing_else_does() {
         let place = (Timestamp::from_micros(1_700_000_000_000_001), RoomId(uuid::Uuid::from_u128(7)));
         assert_eq!(read(&write(place)), Some(place));
-        for bad in ["", ".", "1", "1.x", "x.00000000-0000-0000-0000-000000000007"] {
-            assert_eq!(read(bad), None, "{bad}");
+        let id = "00000000-0000-0000-0000-000000000007";
+        let times = ["x", "-1", "253402300800000000", "-9000000000000000000"];
+        let mut bad: Vec<String> = times.iter().map(|time| format!("{time}.{id}")).collect();
+        bad.extend(["", ".", "1", "1.x"].map(str::to_owned));
+        for bad in bad {
+            assert_eq!(read(&bad), None, "{bad}");
         }
     }
 }
