@@ -145,6 +145,8 @@ impl Database {
             .test_before_acquire(false)
             .acquire_timeout(Duration::from_secs(5))
             .max_lifetime(Duration::from_secs(30 * 60))
+            // Opened when a partition's batch needs one, and gone soon after the partition: the number follows the assignment.
+            .idle_timeout(Duration::from_secs(60))
             .after_connect(|connection, _| Box::pin(refuse_standby(connection)))
             .connect_lazy_with(options.application_name(application));
         Ok(Self { pool })
@@ -176,17 +178,20 @@ impl Database {
         }
     }
 
-    /// What in PostgreSQL's settings could lose a commit, or give this process fewer connections than it may want: a line each.
+    /// What in PostgreSQL's settings could lose a commit, give this process fewer connections than it may want, or let a
+    /// statement outlast `drain`, in which a batch must end: a line each.
     ///
     /// # Errors
     /// When PostgreSQL cannot be reached.
-    pub async fn warnings(&self) -> Result<Vec<String>, StoreError> {
+    pub async fn warnings(&self, drain: Duration) -> Result<Vec<String>, StoreError> {
         const SETTINGS: &str = "
             SELECT current_setting('fsync') AS fsync,
                    current_setting('full_page_writes') AS full_page_writes,
                    current_setting('synchronous_commit') AS synchronous_commit,
                    current_setting('synchronous_standby_names') AS standby_names,
                    current_setting('max_connections')::int AS max_connections,
+                   (SELECT array_agg(name || '=' || setting ORDER BY name) FROM pg_settings
+                     WHERE name IN ('lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout')) AS timeouts,
                    (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user) AS role_limit";
         let row = sqlx::query(SETTINGS).fetch_one(&self.pool).await?;
         let setting = |name: &str| row.try_get::<String, _>(name);
@@ -204,6 +209,8 @@ impl Database {
             ),
             _ => {}
         }
+        let timeouts: Vec<String> = row.try_get("timeouts")?;
+        lines.extend(timeouts.iter().filter_map(|timeout| too_long(timeout, drain)));
         let role: i32 = row.try_get("role_limit")?;
         let server: i32 = row.try_get("max_connections")?;
         let allowed = if role >= 0 { role.min(server) } else { server };
@@ -222,9 +229,38 @@ impl Database {
     }
 }
 
+/// What is wrong with a timeout of this role, `name=milliseconds`, where 0 is none: a frozen owner of a partition would keep its
+/// locks, or a batch outlast the time in which its partition goes to another.
+fn too_long(timeout: &str, drain: Duration) -> Option<String> {
+    let (name, millis) = timeout.split_once('=')?;
+    let millis: u64 = millis.parse().ok()?;
+    let most = u64::try_from(drain.as_millis()).unwrap_or(u64::MAX);
+    if millis > 0 && millis < most {
+        return None;
+    }
+    let now = if millis == 0 { "off".to_owned() } else { format!("{millis} ms") };
+    Some(format!(
+        "{name} is {now} for this role and should be below --drain-seconds ({most} ms), so that another worker need not wait for \
+         this one's locks: ALTER ROLE … SET {name}"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn timeouts_are_below_the_drain_time() {
+        let drain = Duration::from_secs(10);
+        assert_eq!(too_long("statement_timeout=8000", drain), None);
+        for (timeout, words) in [
+            ("statement_timeout=10000", "statement_timeout is 10000 ms"),
+            ("lock_timeout=0", "lock_timeout is off"),
+        ] {
+            let line = too_long(timeout, drain).unwrap();
+            assert!(line.contains(words) && line.contains("10000 ms"), "{line}");
+        }
+    }
 
     #[tokio::test]
     async fn a_bad_url_is_told_without_its_password() {

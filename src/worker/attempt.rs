@@ -16,20 +16,35 @@ pub(super) enum Failed {
     Store(#[from] StoreError),
 }
 
-/// Runs a batch once: passwords first, which have no effect, then one transaction with everything that has.
+/// Looks at the passwords of a batch, which has no effect. Empty for kinds that have none.
+pub(super) async fn ready(
+    parts: &Parts,
+    span: &Span,
+    kind: Kind,
+    jobs: &[Job],
+) -> Result<Passwords, StoreError> {
+    let hashing = Instant::now();
+    let now = || parts.clock.now();
+    let passwords =
+        handlers::prepare(kind, &parts.database, &parts.hashing, &parts.keys.seals, now, jobs).await?;
+    if !passwords.is_empty() {
+        parts.stage(span, "hash", hashing);
+    }
+    Ok(passwords)
+}
+
+/// Runs a batch once: passwords first, unless they are ready, then one transaction with everything that has an effect.
 pub(super) async fn attempt(
     parts: &Parts,
     span: &Span,
     kind: Kind,
     jobs: &[Job],
+    passwords: Option<Passwords>,
 ) -> Result<Vec<Answer>, Failed> {
-    let hashing = Instant::now();
-    let now = || parts.clock.now();
-    let passwords: Passwords =
-        handlers::prepare(kind, &parts.database, &parts.hashing, &parts.keys.seals, now, jobs).await?;
-    if !passwords.is_empty() {
-        parts.stage(span, "hash", hashing);
-    }
+    let passwords = match passwords {
+        Some(passwords) => passwords,
+        None => ready(parts, span, kind, jobs).await?,
+    };
     fault::point("hash");
     let start = Instant::now();
     let mut tx = parts.database.begin().await?;

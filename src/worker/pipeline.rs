@@ -6,12 +6,14 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    attempt::{Failed, attempt},
+    attempt::{Failed, attempt, ready},
     batch::{Batch, dead},
     fault,
+    handlers::Passwords,
     job::{Answer, Job, again},
     parts::{Hold, Parts},
     settings::needs_passwords,
@@ -42,44 +44,83 @@ pub(super) async fn serve(mut partition: Partition, parts: Arc<Parts>) -> Result
     let Some(kind) = Kind::of_request_topic(partition.topic()) else {
         return Err(format!("{} is no request topic", partition.topic()));
     };
-    let most = if needs_passwords(kind) {
-        // A batch of passwords must not outlive its deadline: two rounds of the threads.
-        parts.settings.batch_records.min(parts.hashing.width() * 2)
-    } else {
-        parts.settings.batch_records
-    };
-    let end = partition.end();
     partition.begin().await;
-    loop {
-        let held = partition.fill(most, parts.settings.batch_wait).await;
-        let Some(last) = held.last() else { return Ok(()) };
-        fault::point("poll");
-        let offset = last.offset();
-        let decoding = Instant::now();
-        let mut batch = Batch::open(kind, &parts.keys.requests, &held);
-        let mut span = traced::begin(&parts.tracer, &partition, &batch, decoding);
-        parts.stage(&span, "decode", decoding);
-        let unverified = parts.metrics.unverified_records_total.with_label_values(&[kind.as_str()]);
-        unverified.inc_by(batch.bad.len() as u64);
-        batch.drop_strangers(&parts.strangers);
-        fault::point("decode");
-        let run = Run { parts: &parts, kind, end: &end, span: &span };
-        let done = async {
-            let answers = run.answers(&batch.jobs).await?;
-            run.send(&batch, &answers).await?;
-            run.count(&batch, &answers);
-            Ok(())
+    let end = partition.end();
+    let line = Line { partition: &partition, parts: &parts, kind, end: &end, turns: Turns::default() };
+    if needs_passwords(kind) {
+        // While one batch is stored and sent, the passwords of the next are hashed: the threads never idle for long.
+        tokio::try_join!(line.batches(), line.batches()).map(drop)
+    } else {
+        // The longer a batch takes, the fuller is the next: taken ahead of time it would be small.
+        line.batches().await
+    }
+}
+
+/// What the batches of a partition share. Several may be taken and made ready, one ahead of the other; they are run in order.
+struct Line<'a> {
+    partition: &'a Partition,
+    parts: &'a Parts,
+    kind: Kind,
+    end: &'a CancellationToken,
+    turns: Turns,
+}
+
+/// Whose turn it is, in the order of the partition's records: who takes a batch gives that turn on once its turn to run has come.
+#[derive(Default)]
+struct Turns {
+    take: Mutex<()>,
+    run: Mutex<()>,
+}
+
+impl Line<'_> {
+    /// Takes a batch, runs it, stores the offset, again.
+    async fn batches(&self) -> Result<(), String> {
+        let parts = self.parts;
+        let most = if needs_passwords(self.kind) {
+            // A batch of passwords must not outlive its deadline: two rounds of the threads.
+            parts.settings.batch_records.min(parts.hashing.width() * 2)
+        } else {
+            parts.settings.batch_records
         };
-        match done.await {
-            Ok(()) => {}
-            Err(Ended::Revoked) => {
-                span.failed("revoked");
+        loop {
+            let take = self.turns.take.lock().await;
+            let held = self.partition.fill(most, parts.settings.batch_wait).await;
+            let Some(last) = held.last() else { return Ok(()) };
+            fault::point("poll");
+            let offset = last.offset();
+            let decoding = Instant::now();
+            let mut batch = Batch::open(self.kind, &parts.keys.requests, &held);
+            let mut span = traced::begin(&parts.tracer, self.partition, &batch, decoding);
+            parts.stage(&span, "decode", decoding);
+            let unverified = parts.metrics.unverified_records_total.with_label_values(&[self.kind.as_str()]);
+            unverified.inc_by(batch.bad.len() as u64);
+            batch.drop_strangers(&parts.strangers);
+            fault::point("decode");
+            let ready = ready(parts, &span, self.kind, &batch.jobs).await.ok();
+            let _run = self.turns.run.lock().await;
+            drop(take);
+            if needs_passwords(self.kind) && self.end.is_cancelled() {
+                // The batch before may have been given up, and nothing may be done ahead of it.
                 return Ok(());
             }
-            Err(Ended::Broken(why)) => return Err(why),
+            let run = Run { parts, kind: self.kind, end: self.end, span: &span };
+            let done = async {
+                let answers = run.answers(&batch.jobs, ready).await?;
+                run.send(&batch, &answers).await?;
+                run.count(&batch, &answers);
+                Ok(())
+            };
+            match done.await {
+                Ok(()) => {}
+                Err(Ended::Revoked) => {
+                    span.failed("revoked");
+                    return Ok(());
+                }
+                Err(Ended::Broken(why)) => return Err(why),
+            }
+            self.partition.store(offset);
+            fault::point("stored");
         }
-        partition.store(offset);
-        fault::point("stored");
     }
 }
 
@@ -92,12 +133,13 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// An answer for every job: as one batch, and when something in it cannot be stored, one by one.
-    async fn answers(&self, jobs: &[Job]) -> Result<Vec<Answer>, Ended> {
+    /// An answer for every job: as one batch, and when something in it cannot be stored, one by one. `ready`: the passwords of
+    /// the batch, when they have been looked at already.
+    async fn answers(&self, jobs: &[Job], ready: Option<Passwords>) -> Result<Vec<Answer>, Ended> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        match self.until_it_works(jobs).await? {
+        match self.until_it_works(jobs, ready).await? {
             Ok(answers) => Ok(answers),
             Err(why) if jobs.len() == 1 => {
                 tracing::error!(kind = %self.kind, request = %jobs[0].headers.request_id, why, "a request cannot be run");
@@ -108,7 +150,7 @@ impl Run<'_> {
                 self.parts.metrics.batch_retries_total.with_label_values(&["isolated"]).inc();
                 let mut answers = Vec::with_capacity(jobs.len());
                 for job in jobs {
-                    answers.extend(Box::pin(self.answers(std::slice::from_ref(job))).await?);
+                    answers.extend(Box::pin(self.answers(std::slice::from_ref(job), None)).await?);
                 }
                 Ok(answers)
             }
@@ -116,13 +158,17 @@ impl Run<'_> {
     }
 
     /// Tries until PostgreSQL takes the batch or refuses it for good (the inner error: why).
-    async fn until_it_works(&self, jobs: &[Job]) -> Result<Result<Vec<Answer>, String>, Ended> {
+    async fn until_it_works(
+        &self,
+        jobs: &[Job],
+        mut ready: Option<Passwords>,
+    ) -> Result<Result<Vec<Answer>, String>, Ended> {
         let mut waits = Waits::new();
         let mut hold: Option<Hold> = None;
         let mut conflicts = 0;
         loop {
             let start = Instant::now();
-            let failed = match attempt(self.parts, self.span, self.kind, jobs).await {
+            let failed = match attempt(self.parts, self.span, self.kind, jobs, ready.take()).await {
                 Ok(answers) => return Ok(Ok(answers)),
                 Err(Failed::Store(StoreError::Refused(why))) => return Ok(Err(why)),
                 Err(failed) => failed,
@@ -157,7 +203,7 @@ impl Run<'_> {
             raw: job.fingerprint(),
             ..*job
         };
-        match self.until_it_works(std::slice::from_ref(&refused)).await? {
+        match self.until_it_works(std::slice::from_ref(&refused), None).await? {
             Ok(answers) => Ok(answers.into_iter().next().unwrap_or_else(|| job.refuse(failure))),
             // Not even that can be stored: it is answered and dead-lettered all the same.
             Err(_) => Ok(job.refuse(failure)),

@@ -81,7 +81,7 @@ pub async fn run(args: RunArgs, process: Process) -> Result<(), Exit> {
     let keeping = tokio::spawn(keep_time(Arc::clone(&parts), dependencies.clone()));
     let cleaning = tokio::spawn(clean(Arc::clone(&parts)));
     let schema_is_there = tokio::select! {
-        () = schema(&parts.database, &dependencies.schema) => true,
+        () = schema(&parts.database, &dependencies.schema, parts.settings.drain) => true,
         () = process.shutdown.wait() => false,
     };
     let result =
@@ -173,7 +173,8 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Each partition has at most one transaction at a time, and the clock and the clean-up need a connection now and then.
+    /// Each partition has at most one transaction at a time, and the clock, the clean-up and the look at the next passwords need a
+    /// connection now and then.
     fn warn_of_few_connections(&mut self, partitions: usize) {
         let connections = self.parts.database.state().max;
         if !self.warned && u32::try_from(partitions).is_ok_and(|count| count > connections) {
@@ -247,8 +248,8 @@ impl Watch<'_> {
     }
 }
 
-/// Waits until the migrations of this release are applied, and warns of settings that could lose a commit.
-async fn schema(database: &Database, dependency: &Dependency) {
+/// Waits until the migrations of this release are applied, and warns of settings that could lose a commit or hold others up.
+async fn schema(database: &Database, dependency: &Dependency, drain: Duration) {
     loop {
         match missing_migrations(database).await {
             Ok(missing) if missing.is_empty() => break,
@@ -262,7 +263,7 @@ async fn schema(database: &Database, dependency: &Dependency) {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     dependency.ready();
-    match database.warnings().await {
+    match database.warnings(drain).await {
         Ok(lines) => lines.iter().for_each(|line| tracing::warn!("{line}")),
         Err(error) => tracing::warn!(%error, "PostgreSQL's settings could not be read"),
     }

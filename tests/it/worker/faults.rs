@@ -8,8 +8,6 @@ use std::{
     time::Duration,
 };
 
-use parley::wire::{AddChat, Request};
-
 use super::{audit::Load, world::World};
 use crate::fixtures::eventually;
 
@@ -71,10 +69,10 @@ const TABLES: [&str; 9] = [
 ];
 
 /// Holds a table so that nobody else touches it, until it is dropped.
-struct Held(Child);
+pub(super) struct Held(Child);
 
 impl Held {
-    async fn table(world: &World, table: &str) -> Self {
+    pub(super) async fn table(world: &World, table: &str) -> Self {
         let mut psql = Command::new("psql")
             .args(["-Xq", "-d", &world.database.url("postgres")])
             .stdin(Stdio::piped())
@@ -98,7 +96,7 @@ impl Drop for Held {
     }
 }
 
-fn locks(world: &World, table: &str, which: &str) -> usize {
+pub(super) fn locks(world: &World, table: &str, which: &str) -> usize {
     let count = format!("SELECT count(*) FROM pg_locks WHERE relation = '{table}'::regclass AND {which}");
     world.database.sql(&count).parse().expect("a count")
 }
@@ -138,11 +136,9 @@ async fn a_partition_that_comes_back_while_its_batch_still_runs_is_served() {
     let ann = world.person("ann");
     let room = world.room(&[&ann]);
     let say = async |text: &str| {
-        let message = text.parse().expect("a message");
-        let chat = AddChat { room_id: room, writer_id: ann.id.clone(), message, client_message_id: None };
         let mut headers = world.headers(&ann);
         headers.deadline = headers.deadline.after(Duration::from_secs(300));
-        world.produce(&world.record(&headers, &Request::AddChat(chat))).await;
+        world.produce(&world.record(&headers, &ann.says(room, text))).await;
         headers.request_id
     };
     let waits = || {

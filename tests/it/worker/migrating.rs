@@ -69,12 +69,19 @@ async fn a_later_release_was_here(world: &World) {
     assert!(migrate(&owner).status().expect("it runs").success());
     let group = unique("group");
     let env = [("PARLEY_DATABASE_URL", url.as_str()), ("PARLEY_CONSUMER_GROUP", group.as_str())];
-    // More than any server allows: said at the start.
-    let worker =
-        world.worker_with("ChangeStatus", &["--database-max-connections", "1000"], &env).ready().await;
-    eventually("a word about the server's limit", || async {
-        worker.log().contains("fewer than --database-max-connections 1000").then_some(())
-    })
-    .await;
+    // More connections than any server allows, and less time than the role's statements have: said at the start.
+    let mut flags = vec!["--database-max-connections", "1000"];
+    flags.extend(["--drain-seconds", "7", "--session-timeout-seconds", "8"]);
+    let worker = world.worker_with("ChangeStatus", &flags, &env).ready().await;
+    for words in ["fewer than --database-max-connections 1000", "statement_timeout is 8000 ms"] {
+        eventually(words, || async { worker.log().contains(words).then_some(()) }).await;
+    }
+    assert!(!worker.log().contains("lock_timeout is"), "5 s are below seven: {}", worker.log());
+    // As many are open as its two partitions need, with one each for the clock and the clean-up.
+    let database = url.rsplit('/').next().expect("a name");
+    let open = world.database.sql(&format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'parley_worker' AND datname = '{database}'"
+    ));
+    assert!(open.parse::<u32>().is_ok_and(|open| open <= 4), "{open} connections are open");
     assert!(worker.stop().await.success());
 }

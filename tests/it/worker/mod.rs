@@ -1,6 +1,7 @@
 //! The worker on real parts: a broker, PostgreSQL and the program itself, asked through signed records and watched through
 //! every topic it writes to.
 
+mod ahead;
 mod audit;
 mod bench;
 mod codes;

@@ -1,6 +1,6 @@
 //! PostgreSQL and Kafka die under load and come back: the worker waits, says why, skips nothing and doubles nothing.
 
-use parley::wire::{AddChat, Outgoing, Request};
+use parley::wire::Outgoing;
 
 use super::{audit::Load, world::World};
 use crate::fixtures::{Binary, Postgres, eventually};
@@ -80,13 +80,7 @@ async fn a_standby_is_waited_for_until_it_is_promoted() {
     kill(postgres.pid());
     standby.promote();
     ready(&worker).await;
-    let chat = AddChat {
-        room_id: room,
-        writer_id: ann.id.clone(),
-        message: "after the failover".parse().expect("a message"),
-        client_message_id: None,
-    };
-    world.produce_all(&[world.record(&world.headers(&ann), &Request::AddChat(chat))]).await;
+    world.produce(&world.record(&world.headers(&ann), &ann.says(room, "after the failover"))).await;
     eventually("the message to be stored", || async {
         (copy.sql("SELECT message FROM messages") == "after the failover").then_some(())
     })
@@ -105,15 +99,7 @@ async fn a_long_queue_costs_no_memory() {
     kill(world.database.server().pid());
     let count = std::env::var("TEST_QUEUED").map_or(20_000, |count| count.parse().expect("a number"));
     let text = "x".repeat(200_000_000 / count);
-    let record = |n: usize| {
-        let chat = AddChat {
-            room_id: rooms[n % rooms.len()],
-            writer_id: ann.id.clone(),
-            message: text.parse().expect("a message"),
-            client_message_id: None,
-        };
-        world.record(&world.headers(&ann), &Request::AddChat(chat))
-    };
+    let record = |n: usize| world.record(&world.headers(&ann), &ann.says(rooms[n % rooms.len()], &text));
     for first in (0..count).step_by(2_000) {
         let some: Vec<Outgoing> = (first..(first + 2_000).min(count)).map(record).collect();
         world.produce_all(&some).await;
