@@ -11,6 +11,7 @@ mod edges;
 mod fixtures;
 mod gateway;
 mod index;
+mod migration;
 mod outages;
 mod path;
 mod settings;
