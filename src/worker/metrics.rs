@@ -12,7 +12,7 @@ crate::metrics! {
         // Up to the default bound of 500, and what a larger setting allows.
         batch_records: Histogram [] = &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 5000.0],
         /// Seconds that a stage of a batch took: decode, hash, transaction, produce.
-        // A batch of 500 takes 12 ms in PostgreSQL and 5 ms in Kafka; the top is the statement timeout.
+        // A batch of 500 takes 8 ms in PostgreSQL and 7 ms in Kafka (docs/benchmarks.md); the top is the statement timeout.
         batch_duration_seconds: HistogramVec ["stage"] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 8.0],
         /// Batches that were tried again, by reason: conflict, postgresql, kafka, isolated.
         batch_retries_total: IntCounterVec ["reason"],
@@ -31,7 +31,7 @@ crate::metrics! {
         /// Connections to PostgreSQL by state: idle, busy, max.
         db_pool_connections: IntGaugeVec ["state"],
         /// Seconds that one password hash took, without the wait for a thread.
-        // 42 ms on a quiet core; more when chat has the cores.
+        // 11 ms on a quiet core (docs/benchmarks.md); more when chat has the cores.
         password_hash_duration_seconds: Histogram [] = &[0.02, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0, 2.5],
         /// Passwords that wait for a hashing thread or are on one.
         password_hash_queue: IntGauge [],
