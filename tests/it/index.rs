@@ -48,7 +48,7 @@ fn has_test(text: &str, name: &str) -> bool {
 }
 
 /// The tests that the tables of a page name, each by its modules below `tests/it` (the controller's and the gateway's need not be
-/// named) or `src`, or by its file and title below `web/test`.
+/// named), `tests/e2e` or `src`, or by its file and title below `web/test`.
 fn named(page: &str) -> Vec<String> {
     let page = fs::read_to_string(root().join(page)).expect("the page");
     let mut names = Vec::new();
@@ -73,7 +73,7 @@ fn is_there(name: &str) -> bool {
     if modules.last() == Some(&"tests") && modules.len() > 1 {
         modules.pop();
     }
-    let folders = ["tests/it", "tests/it/controller", "tests/it/gateway", "src"];
+    let folders = ["tests/it", "tests/it/controller", "tests/it/gateway", "tests/e2e", "src"];
     let files = folders.iter().flat_map(|folder| sources(&root().join(folder), &modules));
     files.into_iter().any(|file| has_test(&fs::read_to_string(file).expect("a source"), test))
 }

@@ -14,6 +14,7 @@ mod index;
 mod migration;
 mod outages;
 mod path;
+mod roles;
 mod settings;
 mod stack;
 mod templates;
