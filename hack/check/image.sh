@@ -3,6 +3,7 @@
 # root, the same bytes from a second assembly, the same files as the Dockerfile's, an SBOM.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
+. "$LIB/release.sh"
 
 IMAGE=$CACHE/image
 LIMIT=$((50 * 1000 * 1000))
@@ -50,6 +51,8 @@ user=$(jq -r .config.User "$config")
 jq -r '.config.Labels | to_entries[] | "\(.key)=\"\(.value)\""' "$config" | sort >"$SCRATCH/labels"
 sed -n 's/^\(LABEL\)\? *\(org\.opencontainers\.image\.[^=]*="[^"]*"\).*/\2/p' "$ROOT/Dockerfile" | sort | diff - "$SCRATCH/labels" || die "the Dockerfile's labels (<) are not the image's (>)"
 ! strings -n 8 "$IMAGE/bin/parley" | grep -F -e "$HOME/" -e "$ROOT/" >&2 || die "the program holds paths of the machine that built it"
+
+grep -qaF -- "${PARLEY_COMMIT:-$(commit)}" "$IMAGE/bin/parley" || die "the program does not say that it is of commit $(commit): make image"
 
 target=$(uname -m)-unknown-linux-gnu
 for n in 1 2; do node "$HACK/image/sbom.mjs" "$tag" "$target" >"$SCRATCH/sbom-$n.json"; done
