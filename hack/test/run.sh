@@ -3,6 +3,7 @@
 # on a real cluster in namespaces of its own.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
+. "$LIB/advisories.sh"
 . "$LIB/progress.sh"
 . "$LIB/packages.sh"
 . "$LIB/preflight.sh"
@@ -23,24 +24,10 @@ silent_skips() {
 	fi
 }
 
-# advisories OF COMMAND...: asks somebody elsewhere for known faults in what we depend on; this machine may not reach them.
-advisories() {
-	local of=$1 out
-	shift
-	if ! out=$(timeout 120 "$@" 2>&1); then
-		if grep -qE 'failed to (fetch|acquire|open|clone)|network|timed out|audit endpoint returned an error' <<<"$out" || [ -z "$out" ]; then
-			echo "advisories of $of: they cannot be reached from here, not checked"
-		else
-			printf '%s\n' "$out"
-			return 1
-		fi
-	fi
-}
-
 dependencies() {
 	cargo_deny check bans licenses sources
-	advisories crates "$TOOLS/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny" check advisories
-	advisories "npm packages" npm --prefix web audit --package-lock-only
+	crate_advisories "$TOOLS/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny"
+	npm_advisories npm --prefix web
 }
 
 web() {
@@ -71,6 +58,7 @@ memory
 disk
 step "Debian packages" install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 step "scripts" find hack .ci -type f \( -name '*.sh' -o -path '.ci/*' \) -exec shellcheck {} +
+step "advisories are told from silence" hack/test/advisories.sh >/dev/null
 step "format" cargo fmt --all --check
 step "skipped tests" silent_skips
 

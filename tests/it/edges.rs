@@ -22,6 +22,23 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("fuzzing", &["controller", "gateway", "kafka", "process", "store", "wire", "worker"]),
 ];
 
+/// Of `wire`, the layers beside it know only what a record is, and the values that are stored; see docs/decisions.md.
+const OF_WIRE: &[(&str, &[&str])] = &[
+    ("kafka", &["Incoming", "Outgoing"]),
+    ("store", &["Body", "Event", "FriendEntry", "Kind", "Reply", "RoomEntry", "User"]),
+];
+
+/// program → the modules of the library that it may name, besides `process`.
+const BINARIES: &[(&str, &[&str])] = &[
+    ("controller", &["controller"]),
+    ("crdgen", &["api"]),
+    ("gateway", &["gateway"]),
+    ("hot", &["hot"]),
+    ("loadgen", &["loadgen"]),
+    ("parley", &["controller", "gateway", "worker"]),
+    ("worker", &["worker"]),
+];
+
 /// Process skeleton parts that the layers below services may use as well: a secret, and metrics as data.
 const SHARED_PROCESS: &[&str] = &["process::Secret", "process::SecretError", "process::metrics"];
 
@@ -38,10 +55,9 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Every `crate::module` that the code (not its comments) names; `use crate::{a, b::c}` counts for a and b.
-fn named_modules(text: &str) -> BTreeSet<String> {
-    let code: String = text
-        .lines()
+/// The code without its comments, and without what every layer may name.
+fn code(text: &str) -> String {
+    text.lines()
         .map(|line| line.split("//").next().unwrap_or_default())
         .map(|line| {
             SHARED_PROCESS
@@ -49,36 +65,67 @@ fn named_modules(text: &str) -> BTreeSet<String> {
                 .fold(line.to_owned(), |line, shared| line.replace(&format!("crate::{shared}"), ""))
         })
         .collect::<Vec<_>>()
-        .join("\n");
-    let mut names = BTreeSet::new();
-    for rest in code.split("crate::").skip(1) {
-        let word = |text: &str| -> String {
-            text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
-        };
-        if let Some(list) = rest.strip_prefix('{') {
-            let mut depth = 0_i32;
-            let mut item = String::new();
-            for c in list.chars() {
-                match c {
-                    '{' => depth += 1,
-                    '}' if depth == 0 => break,
-                    '}' => depth -= 1,
-                    ',' if depth == 0 => {
-                        names.insert(word(&item));
-                        item.clear();
-                        continue;
-                    }
-                    _ => {}
-                }
-                item.push(c);
+        .join("\n")
+}
+
+/// The paths that stand at the beginning of `rest`: of `{a, b::{c, d}}` a and b::{c, d}, of `a::b(…` a::b.
+fn paths(rest: &str) -> Vec<String> {
+    let (mut depth, mut found, mut path) = (0_i32, Vec::new(), String::new());
+    let list = rest.starts_with('{');
+    for c in rest.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if list && depth == 1 => {
+                found.push(std::mem::take(&mut path));
+                continue;
             }
-            names.insert(word(&item));
-        } else {
-            names.insert(word(rest));
+            c if depth == 0 && c != ':' && c != '_' && !c.is_alphanumeric() => break,
+            _ => {}
+        }
+        path.push(c);
+        if depth == 0 && c == '}' {
+            break;
         }
     }
-    names.retain(|name| MAY_USE.iter().any(|(module, _)| module == name));
-    names
+    found.push(path);
+    let trim = |path: String| {
+        let path = if list { path.trim_start_matches('{').to_owned() } else { path };
+        path.trim().to_owned()
+    };
+    found.into_iter().map(trim).filter(|path| !path.is_empty()).collect()
+}
+
+fn first_word(path: &str) -> String {
+    path.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+/// Every path of a module of this library that the code names after `root`, such as `crate::`.
+fn paths_after(text: &str, root: &str) -> Vec<String> {
+    let code = code(text);
+    let all = code.split(root).skip(1).flat_map(paths);
+    all.filter(|path| MAY_USE.iter().any(|(module, _)| *module == first_word(path))).collect()
+}
+
+/// Every module that the code of a file so deep below `src` names, from the root or by climbing to it.
+fn named_modules(text: &str, depth: usize) -> BTreeSet<String> {
+    let climbed = paths_after(text, &"super::".repeat(depth));
+    paths_after(text, "crate::").into_iter().chain(climbed).map(|path| first_word(&path)).collect()
+}
+
+/// What the code names of one module: the types and constants, by their capitals, and all else by its first word.
+fn items_of(text: &str, module: &str) -> BTreeSet<String> {
+    let (text, _tests) = text.split_once("#[cfg(test)]\nmod tests {").unwrap_or((text, ""));
+    let paths = paths_after(text, "crate::").into_iter().filter(|path| first_word(path) == module);
+    let rest: Vec<String> = paths.map(|path| path[module.len()..].to_owned()).collect();
+    let words = rest.iter().flat_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_'));
+    words.filter(|word| !word.is_empty() && *word != "self").map(str::to_owned).collect()
+}
+
+/// How many modules a file lies below the root of the library.
+fn depth(root: &Path, file: &Path) -> usize {
+    let parts = file.strip_prefix(root).unwrap().components().count();
+    if file.ends_with("mod.rs") { parts - 1 } else { parts }
 }
 
 #[test]
@@ -90,9 +137,14 @@ fn modules_use_only_what_they_may() {
         assert!(!files.is_empty(), "src/{module} has no sources");
         for file in files {
             let text = fs::read_to_string(&file).unwrap();
-            for name in named_modules(&text) {
+            for name in named_modules(&text, depth(&root, &file)) {
                 if name != *module && !allowed.contains(&name.as_str()) {
                     broken.push(format!("{} uses {name}", file.display()));
+                }
+            }
+            for (_, known) in OF_WIRE.iter().filter(|(layer, _)| layer == module) {
+                for item in items_of(&text, "wire").iter().filter(|item| !known.contains(&item.as_str())) {
+                    broken.push(format!("{} uses wire::{item}", file.display()));
                 }
             }
             let code = |word: &str| {
@@ -115,10 +167,22 @@ fn modules_use_only_what_they_may() {
 }
 
 #[test]
-fn binaries_are_thin() {
-    for file in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin")) {
-        let lines = fs::read_to_string(&file).unwrap().lines().count();
-        assert!(lines <= 40, "{} has {lines} lines; 40 are the most", file.display());
+fn binaries_are_thin_and_use_only_what_they_may() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin");
+    let files = sources(&root);
+    assert_eq!(files.len(), BINARIES.len(), "every program is listed: {files:?}");
+    for (program, allowed) in BINARIES {
+        let text = fs::read_to_string(root.join(program).with_extension("rs")).unwrap();
+        let lines = text.lines().count();
+        assert!(lines <= 40, "{program} has {lines} lines; 40 are the most");
+        let named: BTreeSet<String> =
+            paths_after(&text, "parley::").iter().map(|path| first_word(path)).collect();
+        let more: Vec<&String> =
+            named.iter().filter(|name| *name != "process" && !allowed.contains(&name.as_str())).collect();
+        assert!(more.is_empty(), "{program} uses {more:?}");
+        assert!(allowed.iter().all(|module| named.contains(*module)), "{program} uses only {named:?}");
+        // It prints the definition and needs no log, no flags and no runtime.
+        assert!(*program != "crdgen" || !named.contains("process"), "crdgen uses api alone");
     }
 }
 
@@ -139,7 +203,15 @@ fn unsafe_code_stands_in_one_module() {
 
 #[test]
 fn the_reader_of_edges_reads_what_it_should() {
-    let text = "use crate::{ids::{A, B}, wire};\nlet x = crate::store::y(); // crate::gateway\nuse crate::process::Secret;";
-    let names: Vec<String> = named_modules(text).into_iter().collect();
+    let text = "use crate::{ids::{A, B}, wire};\nlet x = crate::store::y(); // crate::gateway\nuse crate::process::Secret;
+        use super::super::{api::C, kafka};\nuse super::hot;";
+    let names: Vec<String> = named_modules(text, 2).into_iter().collect();
+    assert_eq!(names, ["api", "ids", "kafka", "store", "wire"]);
+    let names: Vec<String> = named_modules(text, 3).into_iter().collect();
     assert_eq!(names, ["ids", "store", "wire"]);
+    let text = "use crate::{\n  ids::RoomId,\n  wire::{Event, signing::{self, sign}},\n};\nlet y = crate::wire::VERSION;
+        #[cfg(test)]\nmod tests {\nuse crate::wire::Keyring;\n}";
+    let text = text.replace("        #[cfg", "#[cfg");
+    let items: Vec<String> = items_of(&text, "wire").into_iter().collect();
+    assert_eq!(items, ["Event", "VERSION", "sign", "signing"]);
 }
