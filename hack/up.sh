@@ -30,6 +30,8 @@ else
 	disk
 	step "Debian packages" install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}"
 	ports
+	# After the packages, which stay: what make down compares with.
+	[ -d "$STATE/cluster" ] || "$HACK/cluster/leftovers.sh" save "$CACHE/before-up"
 	prepare_start
 	prepare_cluster
 	infrastructure

@@ -1,5 +1,7 @@
 # Debian packages (sourced).
 
+. "$LIB/registry.sh"
+
 BUILD_PACKAGES=(build-essential pkg-config libssl-dev ca-certificates curl jq)
 RUN_PACKAGES=(containerd runc iptables nftables iproute2 conntrack openssl curl jq procps util-linux postgresql)
 TEST_PACKAGES=(chromium lua5.3 nginx-light prometheus python3-venv shellcheck valgrind)
@@ -14,7 +16,7 @@ missing_packages() {
 
 # install_packages PACKAGE...: those that are missing; no package starts a daemon.
 install_packages() {
-	local missing rc=/usr/sbin/policy-rc.d made='' ok=0
+	local missing rc=/usr/sbin/policy-rc.d made='' ok=0 log=$CACHE/log/apt.log advice
 	mapfile -t missing < <(missing_packages "$@" | sort -u)
 	[ ${#missing[@]} -gt 0 ] || return 0
 	# policy-rc.d answers 101 so that no package starts a daemon of its own
@@ -27,8 +29,15 @@ install_packages() {
 		mkdir -p $conf && echo 'create_main_cluster = false' >$conf/parley.conf
 	fi
 	export DEBIAN_FRONTEND=noninteractive
-	apt-get update -qq || say "warning: apt-get update failed; trying with the lists that are there"
-	apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" || ok=$?
+	mkdir -p "${log%/*}"
+	# Without fresh lists it may do with those that are there.
+	{
+		apt-get update -qq || true
+		apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" || ok=$?
+	} >"$log" 2>&1
 	[ -z "$made" ] || rm -f $rc
-	[ $ok = 0 ] || die "apt could not install ${missing[*]}: see the lines above"
+	[ $ok != 0 ] || return 0
+	if advice=$(registry_advice "apt's installation of ${missing[*]}" "$log"); then die "$advice"; fi
+	tail -n 25 "$log" >&2
+	die "apt could not install ${missing[*]}; the whole log: $log"
 }

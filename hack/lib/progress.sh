@@ -1,6 +1,8 @@
 # What a person sees: steps with their time, and work side by side (sourced).
 # LOGS is the folder of the lanes' logs.
 
+. "$LIB/registry.sh"
+
 # log_of LANE: its file.
 log_of() { echo "$LOGS/$(tr -cs '[:alnum:]\n' - <<<"$1").log"; }
 
@@ -51,9 +53,9 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 # join NAME...: wait for these lanes, tell every 15 s which lanes still run; the first
-# failure ends all lanes and shows the end of its log.
+# failure ends all lanes and shows the end of its log, or the one line when a registry was not there.
 join() {
-	local name pid said=$SECONDS now left=("$@") still
+	local name pid said=$SECONDS now left=("$@") still advice
 	while [ ${#left[@]} -gt 0 ]; do
 		still=()
 		now=$(date +%s%N)
@@ -66,6 +68,7 @@ join() {
 				printf '%s  %s\n' "$(seconds $((now - LANE_START[$name])))" "$name" >&2
 			else
 				unset "LANE_PID[$name]"
+				if advice=$(registry_advice "$name" "$(log_of "$name")"); then die "$advice"; fi
 				tail -n 25 "$(log_of "$name")" >&2
 				die "$name failed; the whole log: $(log_of "$name")"
 			fi

@@ -27,11 +27,18 @@ if [ "${TEST_NAMESPACE_STATE:-}" = entering ]; then
 	# There is nothing to end here any more, but there are files and cgroups.
 	"$HACK/cluster/down.sh"
 	rm -rf --one-file-system "$CLUSTER_STATE"
+	before=$(mktemp)
+	"$HACK/cluster/leftovers.sh" save "$before" "$CLUSTER_CGROUP"
 	export TEST_NAMESPACE_STATE=entered KUBECONFIG=$CLUSTER_STATE/kubeconfig PATH=$CACHE/cluster/bin:$PATH
 	status=0
 	"$@" || status=$?
 	[ $status = 0 ] || keep_logs
 	"$HACK/test/stack.sh" down
+	if ! "$HACK/cluster/leftovers.sh" check "$before" "$CLUSTER_CGROUP" >&2; then
+		say "error: the cluster left behind what the lines above name (>), or took away (<)"
+		[ $status != 0 ] || status=1
+	fi
+	rm -f "$before"
 	exit $status
 fi
 

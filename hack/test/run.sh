@@ -66,7 +66,8 @@ step "skipped tests" silent_skips
 lane "Kafka's jars" unlocked "$HACK/kafka/jars.sh"
 lane "cluster binaries" unlocked "$HACK/cluster/build.sh"
 lane "web client" web
-join "web client"
+lane "a registry that is away" hack/test/registry.sh
+join "web client" "a registry that is away"
 lane "lints" cargo clippy --locked --all-targets --test e2e -- -D warnings
 join "lints"
 lane "test binaries" cargo test --locked --no-run --all-targets --test e2e

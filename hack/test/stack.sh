@@ -6,10 +6,17 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
 . "$LIB/progress.sh"
 . "$LIB/stack.sh"
+. "$LIB/demo.sh"
 
 LOGS=$STATE/log
 case ${1:-} in
-up) mkdir -p "$LOGS" && step "the whole stack" stack_up ;;
+up)
+	mkdir -p "$LOGS"
+	step "the whole stack" stack_up
+	step "demo users alice and bob" demo_users
+	# For the test that does what it says.
+	farewell >"$STATE/demo/farewell"
+	;;
 down) stack_down ;;
 *) die "usage: stack.sh up|down" ;;
 esac

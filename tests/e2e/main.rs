@@ -11,6 +11,7 @@
 mod browser;
 mod bundle;
 mod cluster;
+mod demo;
 mod garbage;
 mod growth;
 mod preview;
