@@ -1,5 +1,7 @@
 //! The main promise: two people chat while the chat topic grows under them, the pool follows, and nothing is lost or doubled.
 
+use std::process::Command;
+
 use parley::loadgen::{ChatArgs, run_chat};
 use serde_json::Value;
 
@@ -27,6 +29,28 @@ fn workers_ready(pool: &str) -> String {
     ])
 }
 
+/// How many messages of the load PostgreSQL has: other tests talk meanwhile too.
+fn messages_of_the_load() -> u64 {
+    let kubeconfig = std::path::PathBuf::from(std::env::var("KUBECONFIG").expect("run through make test"));
+    let password = std::fs::read_to_string(kubeconfig.with_file_name("postgres").join("postgres.password"));
+    let url = format!("postgres://postgres:{}@10.244.0.1:5432/parley", password.expect("it was made").trim());
+    let count = "SELECT count(*) FROM messages WHERE writer_id LIKE 'load-%'";
+    let output = Command::new("psql").args(["-XqAt", "-d", &url, "-c", count]).output().expect("psql runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.trim().parse().unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// How many partitions the status says that Kafka has.
+fn observed() -> String {
+    kubectl(&[
+        "get",
+        "cts",
+        "chat",
+        "-o",
+        "jsonpath={.status.topics[?(@.name==\"user-add-chat-request\")].partitions}",
+    ])
+}
+
 /// Each message once on each page, and both pages agree on its number.
 fn check_chat(step: &Value, first_seq: i64) {
     for (n, message) in step["messages"].as_array().expect("messages").iter().enumerate() {
@@ -44,18 +68,16 @@ async fn the_chat_topic_grows_under_load_and_the_pool_follows() {
     check_chat(&people.step("chatted").await, 1);
 
     let args = ChatArgs { gateways: vec![gateway()], rooms: 4, members: 2, rate: 20.0, seconds: 45 };
+    let before = messages_of_the_load();
     let load = tokio::spawn(async move { run_chat(&args).await });
+    // Its people sign up, make friends and open rooms first: the topic grows while messages are under way, not before.
+    eventually("the load to be under way", || async { (messages_of_the_load() > before + 20).then_some(()) })
+        .await;
 
     set_partitions("user-add-chat-request", 4);
+    eventually("four partitions in Kafka", || async { (observed() == "4").then_some(()) }).await;
+    assert!(!load.is_finished(), "Kafka added the partitions under the load");
     eventually("four ready chat workers", || async { (workers_ready("chat") == "4/4").then_some(()) }).await;
-    let observed = kubectl(&[
-        "get",
-        "cts",
-        "chat",
-        "-o",
-        "jsonpath={.status.topics[?(@.name==\"user-add-chat-request\")].partitions}",
-    ]);
-    assert_eq!(observed, "4", "the status says what Kafka has");
     kubectl(&["wait", "cts/chat", "--for=condition=Ready", "--timeout=60s"]);
 
     people.go_on().await;
