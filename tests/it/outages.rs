@@ -1,6 +1,10 @@
 //! Kafka and PostgreSQL away at the start and later: the services wait, say why in /readyz, and go on without a restart.
 
-use crate::fixtures::{Binary, Kafka, Postgres, eventually, keys_dir, unique};
+use std::time::{Duration, Instant};
+
+use parley::loadgen::Client;
+
+use crate::fixtures::{Binary, Chat, Kafka, Postgres, eventually, keys_dir, unique};
 
 struct Parts {
     kafka: Kafka,
@@ -96,4 +100,26 @@ async fn services_wait_for_kafka_and_postgres_at_the_start_and_later() {
         let status = service.stop().await;
         assert_eq!(status.code(), Some(0), "a clean drain");
     }
+}
+
+/// Who asks a second time does not want to wait for the streams, which leave one by one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_a_drain_at_once() {
+    let chat = Chat::bare().await;
+    let (gateway, addr) = chat.gateway(&[("PARLEY_DRAIN_SECONDS", "120")]);
+    let mut gateway = gateway.ready().await;
+    let mut streams = Vec::new();
+    for _ in 0..30 {
+        streams.push(Client::new(addr).events(None).await.expect("a stream"));
+    }
+    gateway.signal("TERM");
+    eventually("the drain", || async { gateway.log().contains("asked to stop: draining").then_some(()) })
+        .await;
+    assert_eq!(gateway.ended(), None, "its streams have two minutes");
+    let asked = Instant::now();
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait().await.code(), Some(1));
+    // The drain would have gone on for most of its two minutes.
+    assert!(asked.elapsed() < Duration::from_secs(60), "{:?}", asked.elapsed());
+    assert!(gateway.log().contains("asked to stop a second time"), "{}", gateway.log());
 }

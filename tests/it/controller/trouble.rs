@@ -3,8 +3,8 @@
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::Rig;
-use crate::fixtures::{ApiServer, Kafka, eventually};
+use super::{Rig, admin, client, controller};
+use crate::fixtures::{ApiServer, Binary, Kafka, eventually, unique};
 
 /// Kafka gone: the set says so, nothing exits, and it goes on by itself.
 #[tokio::test]
@@ -35,6 +35,56 @@ async fn kafka_away_and_back() {
     kafka.start_again();
     rig.ready("s").await;
     assert_eq!(rig.describe(&topic).await.unwrap().partitions.len(), 3);
+}
+
+/// Waits until readiness names this dependency as missing, with a reason; gives the status.
+async fn missed(controller: &Binary, dependency: &str) -> u16 {
+    eventually(&format!("{dependency} to be missed: {}", controller.log()), || async {
+        let (status, body) = controller.get("/readyz").await?;
+        let report: serde_json::Value = serde_json::from_str(&body).ok()?;
+        let state = &report["dependencies"][dependency];
+        (state["ready"] == false && state["reason"].is_string()).then_some(status)
+    })
+    .await
+}
+
+/// Neither API server nor Kafka is there when it starts: it waits, says for what, and begins by itself when they come.
+#[tokio::test]
+async fn nothing_is_there_at_the_start() {
+    let api: &'static ApiServer = Box::leak(Box::new(ApiServer::own()));
+    let kafka = Kafka::own(1);
+    let namespace = api.namespace();
+    api.kill();
+    kafka.signal(0, "KILL");
+    let controller = controller(api, &namespace, &kafka.bootstrap(), &[]);
+    assert_eq!(missed(&controller, "kubernetes").await, 503);
+    assert_eq!(controller.get("/livez").await.map(|(status, _)| status), Some(200));
+    eventually("a line about it", || async {
+        controller.log().contains("the lease could not be read or written; trying again").then_some(())
+    })
+    .await;
+
+    api.start_again();
+    assert_eq!(
+        missed(&controller, "kafka").await,
+        200,
+        "sets may have a Kafka of their own: it is ready without one"
+    );
+    let rig = Rig {
+        api,
+        client: client(api).await,
+        admin: admin(&kafka.bootstrap()),
+        controller,
+        prefix: unique("t"),
+        namespace,
+    };
+    let topic = rig.topic("t");
+    rig.apply("s", json!({"topics": [{"name": topic, "partitions": 2}]})).await;
+    rig.condition("s", "Ready", "Unknown", "KafkaUnreachable").await;
+    kafka.start_again();
+    rig.ready("s").await;
+    assert_eq!(rig.describe(&topic).await.expect("it was made").partitions.len(), 2);
+    assert!(rig.controller.stop().await.success());
 }
 
 /// A set that this version cannot read is left alone, keeps its topics claimed, and stops nobody; deleted, it holds its
