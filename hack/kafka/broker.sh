@@ -7,8 +7,9 @@
 # DIR holds data, log and pids of this Kafka alone. Node i's controller listens
 # at PORT+100+i. `start` returns when the brokers answer; what runs is left alone.
 # KAFKA_HEAP (default 512m, three nodes 384m) sizes each JVM. KAFKA_PROPERTIES holds further properties, a line each.
-# KAFKA_SECURED=1 adds, on one node, a listener at PORT+1 that demands TLS and SCRAM and obeys ACLs; DIR/tls/ca.crt
-# signed its certificate. On the plain one everybody is a super user: users and ACLs are made there.
+# KAFKA_SECURED=1 adds, on one node, a listener at PORT+1 that demands TLS and a password (SCRAM, or PLAIN for the user "plain" with
+# "plain-secret"), and one at PORT+2 that demands a certificate of the client; both obey ACLs. DIR/tls/ca.crt signed theirs, and
+# signs clients'. On the plain one everybody is a super user: users and ACLs are made there.
 # KAFKA_VIA="PORT…" adds a listener for each of these: node i listens at PORT-of-the-clients+10n+i (n counts from 1) and tells
 # whoever comes there to go on at PORT+i, where somebody passes it on. KAFKA_VIA_BROKERS=1: brokers reach each other by the last.
 # DISK_MIB=N gives each node's data a disk of its own of that size, in memory.
@@ -33,11 +34,16 @@ certificates() {
 
 secured_properties() {
 	cat <<-P
-		listeners=CLIENTS://$address:$port,CONTROLLER://$address:$((port + 100)),SECURED://$address:$((port + 1))
-		advertised.listeners=CLIENTS://$address:$port,SECURED://$address:$((port + 1))
-		listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_SSL
-		sasl.enabled.mechanisms=SCRAM-SHA-512
+		listeners=CLIENTS://$address:$port,CONTROLLER://$address:$((port + 100)),SECURED://$address:$((port + 1)),MUTUAL://$address:$((port + 2))
+		advertised.listeners=CLIENTS://$address:$port,SECURED://$address:$((port + 1)),MUTUAL://$address:$((port + 2))
+		listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_SSL,MUTUAL:SSL
+		sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN
 		listener.name.secured.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+		listener.name.secured.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+		listener.name.secured.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_plain="plain-secret";
+		listener.name.mutual.ssl.client.auth=required
+		listener.name.mutual.ssl.truststore.type=PEM
+		listener.name.mutual.ssl.truststore.location=$RUN/tls/ca.crt
 		ssl.keystore.type=PEM
 		ssl.keystore.location=$RUN/tls/server.pem
 		authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer

@@ -1,4 +1,4 @@
-//! Kafka that demands TLS, SCRAM and rights: credentials from Secrets, and each missing right told apart.
+//! Kafka that demands TLS, a password or a certificate, and rights: credentials from Secrets, and each missing right told apart.
 
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -24,7 +24,11 @@ impl Secured {
     }
 
     fn password(&self, password: &str) {
-        let config = format!("SCRAM-SHA-512=[password={password}]");
+        self.password_by("SCRAM-SHA-512", password);
+    }
+
+    fn password_by(&self, mechanism: &str, password: &str) {
+        let config = format!("{mechanism}=[password={password}]");
         let args =
             ["--alter", "--entity-type", "users", "--entity-name", &self.user, "--add-config", &config];
         self.kafka.tool("kafka.admin.ConfigCommand", &args, "");
@@ -43,11 +47,15 @@ impl Secured {
     }
 
     async fn secret(&self, password: &str) {
+        let ca = self.kafka.ca();
+        self.secret_of(json!({"user": self.user, "password": password, "ca.crt": ca})).await;
+    }
+
+    async fn secret_of(&self, data: Value) {
         let secrets: kube::Api<k8s_openapi::api::core::v1::Secret> =
             kube::Api::namespaced(self.rig.client.clone(), &self.rig.namespace);
         let secret = json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kafka"},
-            "stringData": {"user": self.user, "password": password, "ca.crt": self.kafka.ca()},
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kafka"}, "stringData": data,
         });
         secrets
             .patch("kafka", &PatchParams::apply("test").force(), &Patch::Apply(&secret))
@@ -81,6 +89,60 @@ async fn tls_and_scram_from_a_secret() {
     assert_eq!(secured.rig.config(&topic).await["retention.ms"], "1000000");
     let log = secured.rig.controller.log();
     assert!(!log.contains("right"), "the password is nowhere in the log");
+}
+
+/// A set that reaches its Kafka by this mechanism, as a user whom the broker knows by no other.
+async fn by_mechanism(secured: &Secured, mechanism: &str) {
+    let topic = secured.rig.topic("t");
+    secured.allow(&["All"]);
+    let mut spec = secured.spec(json!([{ "name": topic }]));
+    // The default is another one: refused.
+    secured.rig.apply("s", spec.clone()).await;
+    secured.rig.condition("s", "TopicsReady", "False", "AuthorizationFailed").await;
+    spec["kafka"]["sasl"]["mechanism"] = json!(mechanism);
+    secured.rig.apply("s", spec).await;
+    secured.rig.ready("s").await;
+    assert!(secured.rig.describe(&topic).await.is_some());
+}
+
+#[tokio::test]
+async fn scram_sha_256_from_a_secret() {
+    let mut secured = Secured::start().await;
+    secured.user = format!("{}-256", secured.rig.prefix);
+    secured.password_by("SCRAM-SHA-256", "another");
+    secured.secret("another").await;
+    by_mechanism(&secured, "SCRAM-SHA-256").await;
+    assert!(!secured.rig.controller.log().contains("another"), "the password is nowhere in the log");
+}
+
+#[tokio::test]
+async fn plain_from_a_secret() {
+    let mut secured = Secured::start().await;
+    "plain".clone_into(&mut secured.user);
+    secured.secret("plain-secret").await;
+    by_mechanism(&secured, "PLAIN").await;
+    assert!(!secured.rig.controller.log().contains("plain-secret"), "the password is nowhere in the log");
+}
+
+/// A certificate instead of a password: without it the broker ends the connection, with it the set has the rights of its name.
+#[tokio::test]
+async fn a_client_certificate_from_a_secret() {
+    let mut secured = Secured::start().await;
+    let name = secured.rig.prefix.clone();
+    let (certificate, key) = secured.kafka.client_certificate(&name);
+    secured.user = format!("CN={name}");
+    secured.allow(&["All"]);
+    secured.secret_of(json!({"tls.crt": certificate, "tls.key": key, "ca.crt": secured.kafka.ca()})).await;
+    let from = |key: &str| json!({"name": "kafka", "key": key});
+    let topic = secured.rig.topic("t");
+    let spec = |tls: Value| json!({"kafka": {"bootstrapServers": secured.kafka.mutual_bootstrap(), "tls": tls}, "topics": [{"name": topic}]});
+    secured.rig.apply("s", spec(json!({"caSecretRef": from("ca.crt")}))).await;
+    secured.rig.condition("s", "Ready", "Unknown", "KafkaUnreachable").await;
+    let tls = json!({"caSecretRef": from("ca.crt"), "certSecretRef": from("tls.crt"), "keySecretRef": from("tls.key")});
+    secured.rig.apply("s", spec(tls)).await;
+    secured.rig.ready("s").await;
+    assert!(secured.rig.describe(&topic).await.is_some());
+    assert!(!secured.rig.controller.log().contains("PRIVATE KEY"), "the key is nowhere in the log");
 }
 
 /// Strimzi `shFail{Creation,AddPartitions,AlterConfig,Delete}IfNoTopicAuthz`: one right after the other.
