@@ -9,7 +9,7 @@ RUN npm ci --no-audit --no-fund
 COPY web/ ./
 RUN npm run --silent build
 
-FROM rust:1.95-bookworm AS build
+FROM rust:1.95.0-bookworm AS build
 WORKDIR /parley
 # Static, OpenSSL too (the base image brings libssl-dev). With --target the flags reach
 # the product only, not build scripts.

@@ -19,7 +19,10 @@ set_version() {
 		sed -i "s/^version: .*/version: $new/; s/^appVersion: .*/appVersion: \"$new\"/" "$ROOT/charts/$chart/Chart.yaml"
 	done
 	sed -i "s/\(org.opencontainers.image.version=\"\)[^\"]*/\1$new/; s/\(parley.dev\/parley:\)[0-9][^ \`]*/\1$new/" "$ROOT/Dockerfile"
-	sed -i "0,/\"version\": \"$old\"/s//\"version\": \"$new\"/" "$ROOT/docs/openapi.json"
+	sed -i "s/\(parley.dev\/parley:\)$old\b/\1$new/" "$ROOT"/docs/*.md "$ROOT/README.md"
+	sed -i "0,/\"version\": \"$old\"/s//\"version\": \"$new\"/" "$ROOT/docs/openapi.json" "$ROOT/web/package.json"
+	# The lock file names the package twice, both at its head.
+	sed -i "1,12s/\"version\": \"$old\"/\"version\": \"$new\"/" "$ROOT/web/package-lock.json"
 	"$HACK/check/chart-readme.sh"
 	say "the version is $new; what is new goes under \"## [$new]\" in CHANGELOG.md"
 }

@@ -143,18 +143,43 @@ promises() {
 	part "$SCRATCH/renders/parley-minimal.yaml" crd.yaml 'helm.sh/resource-policy: keep' || fail "crds.keep does not keep"
 }
 
-# The copies and numbers that stand in two places.
-drift() {
-	local version chart field
-	cmp "$ROOT/crds/chattopicsets.yaml" "$ROOT/charts/parley/files/chattopicsets.yaml" ||
-		fail "the chart's definition is stale: cp crds/chattopicsets.yaml charts/parley/files/"
-	version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -n 1)
+# versions ROOT: the version has one place, Cargo.toml; wherever else it stands it is the same.
+versions() {
+	local root=$1 version chart field file
+	version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)
 	for chart in parley parley-topics; do
 		for field in version appVersion; do
-			grep -qE "^$field: \"?$version\"?\$" "$ROOT/charts/$chart/Chart.yaml" || fail "$chart: $field is not Cargo.toml's $version"
+			grep -qE "^$field: \"?$version\"?\$" "$root/charts/$chart/Chart.yaml" || fail "$chart: $field is not Cargo.toml's $version"
 		done
 	done
-	grep -qF "org.opencontainers.image.version=\"$version\"" "$ROOT/Dockerfile" || fail "Dockerfile: the version is not Cargo.toml's $version"
+	grep -qF "org.opencontainers.image.version=\"$version\"" "$root/Dockerfile" || fail "Dockerfile: the version is not Cargo.toml's $version"
+	grep -qE "^FROM rust:$(sed -n 's/^channel = "\(.*\)"/\1/p' "$ROOT/rust-toolchain.toml")-" "$root/Dockerfile" || fail "Dockerfile: its Rust is not rust-toolchain.toml's"
+	for file in "$root/Dockerfile" "$root"/docs/*.md "$root/README.md"; do
+		! grep -noE 'parley\.dev/parley:[0-9][^ `]*' "$file" | grep -vF ":parley.dev/parley:$version" || fail "${file#"$root/"} names another image than $version"
+	done
+	grep -qF "parley.dev/parley:$version " "$root/docs/install.md" || fail "docs/install.md names no image of $version"
+	for file in web/package.json:.version web/package-lock.json:.version 'web/package-lock.json:.packages[""].version' docs/openapi.json:.info.version; do
+		[ "$(jq -r "${file#*:}" "$root/${file%%:*}")" = "$version" ] || fail "${file%%:*}: ${file#*:} is not Cargo.toml's $version"
+	done
+}
+
+# A release sets it everywhere: in a copy, to one that nothing has.
+bumped() {
+	local copy=$SCRATCH/bumped
+	mkdir -p "$copy/web"
+	cp -r "$ROOT"/{Cargo.toml,Cargo.lock,Dockerfile,README.md,charts,docs,hack} "$copy/"
+	cp "$ROOT"/web/package*.json "$copy/web/"
+	"$copy/hack/release.sh" version 9.8.7-rc.6 2>"$SCRATCH/out" || { cat "$SCRATCH/out" >&2; fail "release.sh cannot set a version"; }
+	grep -qF 'version = "9.8.7-rc.6"' "$copy/Cargo.toml" || fail "release.sh does not set Cargo.toml's version"
+	versions "$copy"
+}
+
+# The copies and numbers that stand in two places.
+drift() {
+	versions "$ROOT"
+	bumped
+	cmp "$ROOT/crds/chattopicsets.yaml" "$ROOT/charts/parley/files/chattopicsets.yaml" ||
+		fail "the chart's definition is stale: cp crds/chattopicsets.yaml charts/parley/files/"
 	# Without keep the definition is rendered as it is, to the byte but for the marker line.
 	render parley --set crds.keep=false --show-only templates/crd.yaml | sed 1,2d | cmp - "$ROOT/crds/chattopicsets.yaml" ||
 		fail "the chart changes the definition"
