@@ -99,6 +99,8 @@ refusals() {
 	refused "/kafka/bootstrapServers" parley --set kafka.bootstrapServers=kafka
 	refused "/database/existingSecret" parley --set database.existingSecret=
 	refused "needs type NodePort" parley --set gateway.service.nodePort=30080
+	refused "needs rbac.create" parley --set keys.generate.enabled=true,rbac.create=false
+	refused "'generated' not allowed" parley --set keys.generated=true
 	refused "names, or all: true" parley --set 'controller.secretAccess[0].namespace=a'
 	refused "'partition' not allowed" parley-topics --set topics.x.partition=2
 	refused "/onFewerPartitions" parley-topics --set onFewerPartitions=Ignore
@@ -118,16 +120,19 @@ pods() { grep -c 'enableServiceLinks: false' "$1"; }
 
 # What every render must hold, whatever the values.
 promises() {
-	local file pods line tokens
+	local file pods containers line tokens
 	for file in "$SCRATCH"/renders/parley-[!t]*.yaml; do
 		pods=$(pods "$file")
-		for line in 'runAsNonRoot: true' 'readOnlyRootFilesystem: true' 'allowPrivilegeEscalation: false' \
-			'capabilities: {drop: [ALL]}' 'seccompProfile: {type: RuntimeDefault}'; do
+		for line in 'runAsNonRoot: true' 'seccompProfile: {type: RuntimeDefault}'; do
 			[ "$(grep -cF "$line" "$file")" = "$pods" ] || fail "${file##*/}: not every one of the $pods pods has $line"
 		done
-		# The controller's, and that of the hook which ends it.
-		tokens=$((1 + $(grep -c 'command: \[/bin/controller, uninstall\]' "$file" || true)))
-		[ "$(grep -c 'automountServiceAccountToken: true' "$file")" = "$tokens" ] || fail "${file##*/}: only the controller and its hook have a token"
+		containers=$(grep -c 'imagePullPolicy:' "$file")
+		for line in 'readOnlyRootFilesystem: true' 'allowPrivilegeEscalation: false' 'capabilities: {drop: [ALL]}'; do
+			[ "$(grep -cF "$line" "$file")" = "$containers" ] || fail "${file##*/}: not every one of the $containers containers has $line"
+		done
+		# The controller's, and those of the hooks which end it and which keep the keys.
+		tokens=$((1 + $(grep -cE 'command: \[/bin/controller, (uninstall|secret,.*)\]' "$file" || true)))
+		[ "$(grep -c 'automountServiceAccountToken: true' "$file")" = "$tokens" ] || fail "${file##*/}: only the controller and its hooks have a token"
 		! part "$file" worker/deployment.yaml '^ *replicas:' || fail "${file##*/}: a worker names its replicas"
 		grep -A1 -E '^ *limits:' "$file" >"$SCRATCH/limits" || fail "${file##*/}: no limits at all"
 		! grep -q 'cpu:' "$SCRATCH/limits" || fail "${file##*/}: a CPU limit"

@@ -29,7 +29,8 @@ roles() {
 		k create namespace "$ns" --dry-run=client -o yaml | k apply --server-side -f - >/dev/null
 	done
 	"$HELM" template "$release" "$ROOT/charts/parley" -n "$release" --kube-version 1.34.4 \
-		--show-only templates/controller/rbac.yaml --show-only templates/uninstall/rbac.yaml "$@" |
+		--show-only templates/controller/rbac.yaml --show-only templates/uninstall/rbac.yaml \
+		--show-only templates/keys/rbac.yaml --set keys.generate.enabled=true "$@" |
 		k apply --server-side --force-conflicts -f - >/dev/null
 }
 
@@ -105,6 +106,22 @@ no team-a patch chattopicsets.parley.dev status
 no parley-rights get secrets/parley-database
 END
 
+# The hook that makes the keys: it writes one Secret and reads none, not even that one, so that no token of another account
+# can be had by it.
+expect parley-rights keys <<'END'
+yes parley-rights create secrets
+no team-a create secrets
+no parley-rights get secrets/parley-keys
+no parley-rights list secrets
+no parley-rights watch secrets
+no parley-rights patch secrets/parley-keys
+no parley-rights update secrets/parley-keys
+no parley-rights delete secrets/parley-keys
+no parley-rights create serviceaccounts token
+no parley-rights create pods
+no parley-rights list chattopicsets.parley.dev
+END
+
 # In named namespaces, with Secrets: nothing beyond them.
 roles parley-narrow --set 'controller.watchNamespaces={parley-narrow,team-a}' \
 	--set 'controller.secretAccess[0].namespace=parley-narrow,controller.secretAccess[0].names={team-kafka}' \
@@ -124,4 +141,4 @@ no parley list deployments.apps
 no parley patch deployments.apps scale
 no parley create events.events.k8s.io
 END
-echo "rights: $asked questions about the accounts of controller and hook answered as they should be"
+echo "rights: $asked questions about the accounts of controller and hooks answered as they should be"

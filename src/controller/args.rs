@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{lint::LintArgs, preview::PlanArgs, uninstall::UninstallArgs};
+use super::{lint::LintArgs, preview::PlanArgs, secret::SecretArgs, uninstall::UninstallArgs};
 use crate::{
     kafka::KafkaArgs,
     process::{Command, Exit, Process, ProcessArgs},
@@ -28,6 +28,8 @@ enum Subcommand {
     Plan(PlanArgs),
     /// End the controller and free sets from waiting for it: before a release goes
     Uninstall(UninstallArgs),
+    /// Make a Secret of the files in a folder, unless it is there
+    Secret(SecretArgs),
 }
 
 /// The settings of `controller run`.
@@ -86,7 +88,9 @@ impl Command for Controller {
     fn process(&self) -> Option<&ProcessArgs> {
         match &self.command {
             Subcommand::Run(args) => Some(&args.process),
-            Subcommand::Lint(_) | Subcommand::Plan(_) | Subcommand::Uninstall(_) => None,
+            Subcommand::Lint(_) | Subcommand::Plan(_) | Subcommand::Uninstall(_) | Subcommand::Secret(_) => {
+                None
+            }
         }
     }
 
@@ -96,6 +100,7 @@ impl Command for Controller {
             Subcommand::Lint(args) => super::lint::run(&args),
             Subcommand::Plan(args) => super::preview::run(args).await,
             Subcommand::Uninstall(args) => super::uninstall::run(args).await,
+            Subcommand::Secret(args) => super::secret::run(args).await,
         }
     }
 }

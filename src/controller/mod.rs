@@ -33,6 +33,7 @@ mod reconcile;
 mod run;
 mod scale;
 mod scaling;
+mod secret;
 mod sets;
 mod status;
 mod targets;

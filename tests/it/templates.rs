@@ -39,6 +39,30 @@ fn all<'a>(documents: &'a [Value], kind: &str) -> Vec<&'a Value> {
     documents.iter().filter(|document| document["kind"] == kind).collect()
 }
 
+/// The key-making Job comes before the first install and never again, and only when asked.
+#[test]
+fn keys_are_made_only_when_asked_and_before_the_first_install() {
+    let hooked = |sets: &[&str]| -> Vec<(String, String)> {
+        let part = |document: &Value| {
+            let hook = document["metadata"]["annotations"]["helm.sh/hook"].as_str()?.to_owned();
+            let of_keys = document["metadata"]["labels"]["app.kubernetes.io/component"] == "keys";
+            of_keys.then(|| (document["kind"].as_str().unwrap_or_default().to_owned(), hook))
+        };
+        let mut found: Vec<_> = render(sets).iter().filter_map(part).collect();
+        found.sort();
+        found
+    };
+    assert_eq!(hooked(&[]), []);
+    let kinds = ["Job", "NetworkPolicy", "Role", "RoleBinding", "ServiceAccount"];
+    let asked = ["keys.generate.enabled=true", "keys.existingSecret=mine", "networkPolicy.enabled=true"];
+    assert_eq!(hooked(&asked), kinds.map(|kind| (kind.to_owned(), "pre-install".to_owned())));
+    let documents = render(&asked);
+    let command = &container(one(&documents, "Job", "r-parley-keys"))["command"];
+    assert_eq!(command[2], "mine", "the Secret that the pods are given: {command:?}");
+    let rules = &one(&documents, "Role", "r-parley-keys")["rules"];
+    assert_eq!(rules[0]["verbs"].as_sequence().map(Vec::len), Some(1), "{rules:?}");
+}
+
 /// Without what comes and goes with a hook.
 fn lasting(documents: Vec<Value>) -> Vec<Value> {
     let hooked = |document: &Value| document["metadata"]["annotations"]["helm.sh/hook"].is_string();

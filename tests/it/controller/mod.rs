@@ -11,6 +11,7 @@ mod leading;
 mod memory;
 mod quiet;
 mod scale;
+mod secret;
 mod secured;
 mod topics;
 mod trouble;
