@@ -150,7 +150,16 @@ async fn a_release_goes_and_comes_back_and_its_data_stays() {
 
     // The release before: it takes over what stayed, with its own, older definition.
     let older = older_chart(&folder, NEW);
-    helm(&[&["install", "parley", older.as_str(), "-f", &values][..], &wait].concat());
+    // It finds no keys, as a first install does, and makes them: sessions end, accounts stay.
+    kubectl(&["delete", "secret", "parley-keys"]);
+    let generate = ["--set", "keys.generate.enabled=true"];
+    helm(&[&["install", "parley", older.as_str(), "-f", &values][..], &generate, &wait].concat());
+    let keys = kubectl(&["get", "secret", "parley-keys", "-o", "jsonpath={.data}"]);
+    assert_eq!(keys.matches(".json").count(), 4, "the hook made the Secret");
+    assert_eq!(
+        kubectl(&["get", "job,role,serviceaccount", "-l", "app.kubernetes.io/component=keys", "-o", "name"]),
+        ""
+    );
     let first = revision();
     assert!(!definition_knows(NEW), "the older chart brought the older definition");
     works("an installation over what stayed", &old).await;
