@@ -194,8 +194,9 @@ async fn people_of_the_seed_system_come_along() {
     let api = tokio::task::block_in_place(ApiServer::shared);
     let namespace = api.namespace();
     let shell = Shell::new(&chat, api, &namespace);
-    let [look, at_the_end, take_over, _argon2] = &blocks("sh")[..] else { panic!("other commands") };
-    let [tables, load, by_hand] = &blocks("sql")[..] else { panic!("other statements") };
+    let (commands, statements) = (blocks("sh"), blocks("sql"));
+    let [look, at_the_end, take_over, _hash] = &commands[..] else { panic!("other commands: {commands:?}") };
+    let [tables, load, by_hand] = &statements[..] else { panic!("other statements: {statements:?}") };
 
     // 1 to 4: looked at, the groups at the end, services and set on what was there.
     let looked = shell.sh(look);
