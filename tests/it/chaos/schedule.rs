@@ -77,7 +77,7 @@ pub(super) enum Fault {
     ApiServerKill,
     /// One more partition for messages; the controller follows with workers.
     Grow,
-    /// Another bound for the number of chat workers.
+    /// The chat pool brought down to one worker, and then up to this many at most.
     Scale(i32),
     /// Every service replaced, one by one.
     Roll,
@@ -104,128 +104,134 @@ impl Dice {
     }
 }
 
-/// A hundred faults hold each class so often.
-const DECK: [(Class, usize); 20] = {
+/// A hundred faults hold each of these so often, beside every trouble of every link once.
+const DECK: [(Class, usize); 23] = {
     use Service::{Controller, Gateway, Worker};
     [
-        (Class::Kill(Worker), 9),
-        (Class::Kill(Gateway), 7),
-        (Class::Kill(Controller), 4),
-        (Class::Freeze(Worker), 7),
-        (Class::Freeze(Gateway), 6),
-        (Class::Freeze(Controller), 4),
-        (Class::Terminate(Worker), 5),
-        (Class::Terminate(Gateway), 5),
+        (Class::Kill(Worker), 5),
+        (Class::Kill(Gateway), 4),
+        (Class::Kill(Controller), 2),
+        (Class::Freeze(Worker), 4),
+        (Class::Freeze(Gateway), 3),
+        (Class::Freeze(Controller), 2),
+        (Class::Terminate(Worker), 3),
+        (Class::Terminate(Gateway), 3),
         (Class::Terminate(Controller), 2),
-        (Class::Broker, 4),
+        (Class::BrokerKill, 1),
+        (Class::BrokerFreeze, 1),
         (Class::BrokersRoll, 1),
         (Class::QuorumLoss, 1),
-        (Class::Postgres, 10),
+        (Class::PostgresKill, 1),
+        (Class::PostgresRestart, 1),
+        (Class::PostgresFreeze, 2),
+        (Class::PostgresCut, 2),
         (Class::Failover, 1),
-        (Class::DiskFull, 2),
-        (Class::Network, 20),
-        (Class::Clock, 4),
+        (Class::PostgresDiskFull, 1),
+        (Class::BrokerDiskFull, 1),
         (Class::ApiServer, 2),
-        (Class::Pool, 5),
+        (Class::Grow, 1),
         (Class::Roll, 1),
     ]
 };
+/// How wrong clocks get. Each comes once in a hundred; whose clock it is goes round, so that each service has one in a hundred too.
+const WRONG_BY: [i64; 4] = [45, -45, 3_600, -3_600];
+/// Between so many workers the pool of a resize ends.
+const BOUNDS: [i32; 3] = [2, 3, 4];
+pub(super) const LINKS: [Link; 8] = [
+    Link::WorkersKafka,
+    Link::GatewaysKafka,
+    Link::ControllersKafka,
+    Link::WorkersPostgres,
+    Link::GatewaysPostgres,
+    Link::ControllersApi,
+    Link::Browsers,
+    Link::Brokers,
+];
+const TROUBLES: [Trouble; 6] =
+    [Trouble::Delay, Trouble::Loss, Trouble::Reset, Trouble::Refused, Trouble::HalfOpen, Trouble::OneWay];
 
 #[derive(Clone, Copy)]
 enum Class {
     Kill(Service),
     Freeze(Service),
     Terminate(Service),
-    Broker,
+    BrokerKill,
+    BrokerFreeze,
     BrokersRoll,
     QuorumLoss,
-    Postgres,
+    PostgresKill,
+    PostgresRestart,
+    PostgresFreeze,
+    PostgresCut,
     Failover,
-    DiskFull,
-    Network,
-    Clock,
+    PostgresDiskFull,
+    BrokerDiskFull,
+    Network(Link, Trouble),
+    Clock(Service, i64),
     ApiServer,
-    Pool,
+    Grow,
+    Scale(i32),
     Roll,
+}
+
+/// All cards of one hundred, in order.
+fn hundred(nth: usize) -> Vec<Class> {
+    const SERVICES: [Service; 3] = [Service::Worker, Service::Gateway, Service::Controller];
+    let mut deck: Vec<Class> =
+        DECK.iter().flat_map(|(class, times)| std::iter::repeat_n(*class, *times)).collect();
+    deck.extend(LINKS.iter().flat_map(|link| TROUBLES.map(|trouble| Class::Network(*link, trouble))));
+    let clocks = (0..).zip(WRONG_BY);
+    deck.extend(clocks.map(|(n, wrong_by)| Class::Clock(SERVICES[(nth + n) % 3], wrong_by)));
+    deck.extend(BOUNDS.map(Class::Scale));
+    deck
 }
 
 /// The first `count` faults of a seed: hundred after hundred, each shuffled.
 pub(super) fn schedule(seed: u64, count: usize) -> Vec<Fault> {
     let mut dice = Dice(seed);
     let mut faults = Vec::with_capacity(count);
-    // The n-th card of a class takes its n-th shape, so that no shape waits for luck.
-    let mut nth = [0_u64; 5];
-    while faults.len() < count {
-        let mut deck: Vec<Class> =
-            DECK.iter().flat_map(|(class, times)| std::iter::repeat_n(*class, *times)).collect();
+    for nth in 0.. {
+        if faults.len() >= count {
+            break;
+        }
+        let mut deck = hundred(nth);
         for last in (1..deck.len()).rev() {
             let other = usize::try_from(dice.below(last as u64 + 1)).expect("small");
             deck.swap(last, other);
         }
-        for class in deck {
-            faults.push(deal(class, &mut nth, &mut dice));
-        }
+        faults.extend(deck.into_iter().map(|class| deal(class, &mut dice)));
     }
     faults.truncate(count);
     faults
 }
 
-fn deal(class: Class, nth: &mut [u64; 5], dice: &mut Dice) -> Fault {
-    let mut turn = |of: usize| {
-        nth[of] += 1;
-        nth[of] - 1
-    };
+fn deal(class: Class, dice: &mut Dice) -> Fault {
     let broker = u16::try_from(dice.below(3)).expect("small");
     match class {
         Class::Kill(service) => Fault::Kill(service, dice.roll()),
         Class::Freeze(service) => Fault::Freeze(service, dice.roll(), dice.millis(500, 6_000)),
         Class::Terminate(service) => Fault::Terminate(service, dice.roll()),
-        Class::Broker if turn(0) % 2 == 0 => Fault::BrokerKill(broker),
-        Class::Broker => Fault::BrokerFreeze(broker, dice.millis(1_000, 6_000)),
+        Class::BrokerKill => Fault::BrokerKill(broker),
+        Class::BrokerFreeze => Fault::BrokerFreeze(broker, dice.millis(1_000, 6_000)),
         Class::BrokersRoll => Fault::BrokersRoll,
         Class::QuorumLoss => Fault::QuorumLoss,
-        Class::Postgres => match turn(1) % 4 {
-            0 => Fault::PostgresKill,
-            1 => Fault::PostgresRestart,
-            2 => Fault::PostgresFreeze(dice.millis(500, 5_000)),
-            _ => Fault::PostgresCut,
-        },
-        Class::DiskFull if turn(2) % 2 == 0 => Fault::PostgresDiskFull(dice.millis(1_000, 3_000)),
-        Class::DiskFull => Fault::BrokerDiskFull(broker, dice.millis(1_000, 3_000)),
-        Class::Network => {
-            const LINKS: [Link; 8] = [
-                Link::WorkersKafka,
-                Link::GatewaysKafka,
-                Link::ControllersKafka,
-                Link::WorkersPostgres,
-                Link::GatewaysPostgres,
-                Link::ControllersApi,
-                Link::Browsers,
-                Link::Brokers,
-            ];
-            const TROUBLES: [Trouble; 6] = [
-                Trouble::Delay,
-                Trouble::Loss,
-                Trouble::Reset,
-                Trouble::Refused,
-                Trouble::HalfOpen,
-                Trouble::OneWay,
-            ];
-            // After 24 turns the pairs would come again: from there on each link has its next trouble. All 48 come in turn.
-            let turn = usize::try_from(turn(3)).expect("small");
-            let (link, trouble) = (LINKS[turn % 8], TROUBLES[(turn + turn / 24) % 6]);
-            Fault::Network(link, dice.roll(), trouble, dice.millis(500, 4_000))
-        }
+        Class::PostgresKill => Fault::PostgresKill,
+        Class::PostgresRestart => Fault::PostgresRestart,
+        Class::PostgresFreeze => Fault::PostgresFreeze(dice.millis(500, 5_000)),
+        Class::PostgresCut => Fault::PostgresCut,
         Class::Failover => Fault::PostgresFailover(dice.millis(0, 1_500)),
-        Class::Clock => {
-            const SERVICES: [Service; 3] = [Service::Worker, Service::Gateway, Service::Controller];
-            const WRONG_BY: [i64; 4] = [45, -45, 3_600, -3_600];
-            let turn = usize::try_from(turn(4)).expect("small");
-            Fault::Clock(SERVICES[turn % 3], dice.roll(), WRONG_BY[turn % 4], dice.millis(1_000, 4_000))
+        Class::PostgresDiskFull => Fault::PostgresDiskFull(dice.millis(1_000, 3_000)),
+        Class::BrokerDiskFull => Fault::BrokerDiskFull(broker, dice.millis(1_000, 3_000)),
+        // Long enough that somebody comes by: quiet links speak once a second.
+        Class::Network(link, trouble) => {
+            Fault::Network(link, dice.roll(), trouble, dice.millis(1_500, 4_000))
+        }
+        Class::Clock(service, wrong_by) => {
+            Fault::Clock(service, dice.roll(), wrong_by, dice.millis(1_000, 4_000))
         }
         Class::ApiServer => Fault::ApiServerKill,
-        Class::Pool if dice.below(5) < 2 => Fault::Grow,
-        Class::Pool => Fault::Scale(2 + i32::try_from(dice.below(3)).expect("small")),
+        Class::Grow => Fault::Grow,
+        Class::Scale(most) => Fault::Scale(most),
         Class::Roll => Fault::Roll,
     }
 }
@@ -273,32 +279,91 @@ impl fmt::Display for Fault {
     }
 }
 
-#[test]
-fn a_seed_is_a_schedule_and_every_hundred_holds_every_class() {
-    assert_eq!(schedule(7, 250), schedule(7, 250));
-    assert_ne!(schedule(7, 100), schedule(8, 100));
-    assert_eq!(schedule(7, 250)[..100], schedule(7, 100));
-    assert_eq!(DECK.iter().map(|(_, times)| times).sum::<usize>(), 100);
-    for seed in 0..50 {
-        let faults = schedule(seed, 200);
-        let of = |half: &[Fault]| half.iter().map(Fault::class).collect::<std::collections::BTreeSet<_>>();
-        let (first, second) = (of(&faults[..100]), of(&faults[100..]));
-        assert!(first.len() >= 32 && second.len() >= 32, "{first:?}");
-        let pairs = |faults: &[Fault]| {
-            let network = faults.iter().filter_map(|fault| match fault {
-                Fault::Network(link, _, trouble, _) => Some(format!("{link:?} {trouble:?}")),
-                _ => None,
-            });
-            network.collect::<std::collections::BTreeSet<_>>().len()
-        };
-        assert_eq!(pairs(&faults[..100]), 20, "no pair comes twice in a hundred");
-    }
-    let all: std::collections::BTreeSet<String> = schedule(1, 300)
-        .iter()
-        .filter_map(|fault| match fault {
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pairs(faults: &[Fault]) -> BTreeSet<String> {
+        let pair = |fault: &Fault| match fault {
             Fault::Network(link, _, trouble, _) => Some(format!("{link:?} {trouble:?}")),
             _ => None,
-        })
-        .collect();
-    assert_eq!(all.len(), 48, "every trouble comes to every link");
+        };
+        faults.iter().filter_map(pair).collect()
+    }
+
+    /// What a hundred must hold, told from the faults and not from the deck.
+    fn lacks(faults: &[Fault]) -> Vec<String> {
+        let classes: BTreeSet<String> = faults.iter().map(Fault::class).collect();
+        let pairs = pairs(faults);
+        let mut lacks = Vec::new();
+        for service in ["Worker", "Gateway", "Controller"] {
+            for what in ["killed", "frozen for up to 6 s", "asked to stop"] {
+                lacks.push(format!("{service} {what}"));
+            }
+        }
+        lacks.extend(
+            [
+                "Broker killed",
+                "Broker frozen for up to 6 s",
+                "Brokers restarted one by one",
+                "Two of three brokers killed",
+                "PostgreSQL killed",
+                "PostgreSQL restarted",
+                "PostgreSQL frozen for up to 5 s",
+                "PostgreSQL's connections ended",
+                "PostgreSQL killed, its standby promoted",
+                "PostgreSQL's disk full",
+                "A broker's disk full",
+                "A clock wrong by 45 s",
+                "A clock wrong by -45 s",
+                "A clock wrong by 3600 s",
+                "A clock wrong by -3600 s",
+                "API server killed",
+                "Partitions added",
+                "Pool resized",
+                "All services replaced one by one",
+            ]
+            .map(str::to_owned),
+        );
+        lacks.retain(|class| !classes.contains(class));
+        for link in LINKS {
+            for trouble in TROUBLES {
+                let pair = format!("{link:?} {trouble:?}");
+                lacks.extend((!pairs.contains(&pair)).then_some(pair));
+            }
+        }
+        for service in [Service::Worker, Service::Gateway, Service::Controller] {
+            let wrong = |fault: &Fault| matches!(fault, Fault::Clock(of, ..) if *of == service);
+            lacks.extend((!faults.iter().any(wrong)).then(|| format!("the clock of a {service:?}")));
+        }
+        lacks
+    }
+
+    #[test]
+    fn a_seed_is_a_schedule() {
+        assert_eq!(schedule(7, 250), schedule(7, 250));
+        assert_ne!(schedule(7, 100), schedule(8, 100));
+        assert_eq!(schedule(7, 250)[..100], schedule(7, 100));
+        assert_eq!(hundred(0).len(), 100);
+        let mut poorer = schedule(7, 100);
+        poorer.retain(|fault| {
+            !matches!(fault, Fault::Grow | Fault::Network(Link::Browsers, _, Trouble::Loss, _))
+        });
+        assert_eq!(lacks(&poorer), ["Partitions added", "Browsers Loss"], "what is not there is missed");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn every_hundred_holds_every_class_and_every_trouble_of_every_link(seed in any::<u64>(), nth in 0_usize..10) {
+            let faults = schedule(seed, 100 * (nth + 1));
+            let lacks = lacks(&faults[100 * nth..]);
+            prop_assert!(lacks.is_empty(), "hundred {} of seed {}: {:?}", nth, seed, lacks);
+        }
+    }
 }
