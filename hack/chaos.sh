@@ -15,7 +15,9 @@ set -euo pipefail
 
 cd "$ROOT"
 LOGS=$CACHE/log/chaos
-mkdir -p "$LOGS"
+# What `node hack/recovery.mjs` makes the table of docs/reliability.md from.
+export CHAOS_OUT=$CACHE/chaos
+mkdir -p "$LOGS" "$CHAOS_OUT"
 as_root
 debian
 tools

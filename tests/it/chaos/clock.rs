@@ -15,7 +15,7 @@ impl Clock {
     pub(super) fn of(name: &str) -> Self {
         let path = folder().join(name);
         let file = std::fs::File::options().create(true).truncate(false).write(true).open(&path);
-        file.and_then(|file| file.set_len(8)).expect("a clock can be made");
+        file.and_then(|file| file.set_len(16)).expect("a clock can be made");
         Self(path)
     }
 
@@ -26,6 +26,14 @@ impl Clock {
             ("LD_PRELOAD".to_owned(), path(&folder().join("clock.so"))),
             ("TEST_CLOCK".to_owned(), path(&self.0)),
         ]
+    }
+
+    /// By how many seconds it was wrong when a process last looked at it.
+    pub(super) fn seen_wrong_by(&self) -> i64 {
+        let mut nanos = [0; 8];
+        let file = std::fs::File::open(&self.0);
+        file.and_then(|file| file.read_exact_at(&mut nanos, 8)).expect("the clock can be read");
+        i64::from_ne_bytes(nanos) / 1_000_000_000
     }
 
     /// Sets it fast, or slow, by so many seconds.
@@ -62,7 +70,9 @@ fn a_clock_is_set_and_seen_by_a_running_process() {
     };
     let right = seconds();
     clock.set_wrong_by(-3_600);
+    assert_eq!(clock.seen_wrong_by(), 0, "nobody has looked at it yet");
     assert!((3_000..3_700).contains(&(right - seconds())), "an hour less");
+    assert_eq!(clock.seen_wrong_by(), -3_600);
     clock.set_wrong_by(0);
     assert!((0..600).contains(&(seconds() - right)), "right again");
 }

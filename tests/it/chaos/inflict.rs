@@ -1,148 +1,206 @@
-//! Doing a fault to the stage, and undoing what does not undo itself. Recovery is the platform's own business.
+//! Doing a fault to the stage, seeing that it takes hold, and undoing what does not undo itself. Recovery is the platform's own
+//! business.
 
-use std::{io::Write as _, path::Path, process::Command, sync::Arc, time::Duration};
+use std::{io::Write as _, path::Path, sync::Arc, time::Duration};
 
 use parley::wire::{CHAT_EVENT, DEAD_LETTER, Kind};
-use serde_json::json;
-use tokio::time::{Instant, sleep};
+use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::{
     clock::Clock,
+    effect::{Effect, PATIENCE, becomes, end, ends, freeze, tree},
     schedule::{Fault, Link, Service},
     stage::{CHAT, Stage},
 };
 use crate::fixtures::eventually;
 
-/// What a server may take to end by itself.
-const GRACE: Duration = Duration::from_secs(10);
-/// Partitions for messages at most: a run of a thousand faults asks for more than sense.
-const MOST_PARTITIONS: i64 = 8;
+/// Partitions for messages at most: what a run of a thousand faults asks for, one in a hundred.
+const MOST_PARTITIONS: i64 = 12;
 
 fn pick<T: Clone>(from: &[T], who: u64) -> Option<T> {
     let index = usize::try_from(who % u64::try_from(from.len().max(1)).expect("few")).expect("few");
     from.get(index).cloned()
 }
 
+fn effect(took: bool, or: &str) -> Effect {
+    if took { Ok(()) } else { Err(or.to_owned()) }
+}
+
 impl Stage {
     /// Does it and comes back when the cause is gone.
-    pub(super) async fn inflict(&self, fault: Fault) {
+    pub(super) async fn inflict(&self, fault: Fault) -> Effect {
         match fault {
-            Fault::Kill(service, who) => self.to_one(service, who, "KILL"),
-            Fault::Terminate(service, who) => self.to_one(service, who, "TERM"),
+            Fault::Kill(service, who) => ends(self.signalled(service, who, "KILL")?).await,
+            Fault::Terminate(service, who) => ends(self.signalled(service, who, "TERM")?).await,
             Fault::Freeze(service, who, time) => {
-                let Some(name) = pick(&self.services.names(service), who) else { return };
-                self.services.signal(&name, "STOP");
-                sleep(time).await;
-                self.services.signal(&name, "CONT");
+                let name = self.victim(service, who)?;
+                freeze(&[self.services.pid(&name).ok_or("it is gone")?], time).await
             }
             Fault::BrokerKill(node) => {
-                self.kafka.try_signal(node, "KILL");
+                let took = end(self.kafka.pid(node), "KILL").await;
                 self.brokers_again().await;
+                took
             }
             Fault::BrokerFreeze(node, time) => {
-                self.kafka.try_signal(node, "STOP");
-                sleep(time).await;
-                self.kafka.try_signal(node, "CONT");
+                let took = freeze(&[self.kafka.pid(node)], time).await;
                 self.brokers_again().await;
+                took
             }
             Fault::BrokersRoll => {
+                let mut took = Ok(());
                 for node in 0..3 {
-                    end(self.kafka.pid(node), "TERM").await;
+                    took = took.and(end(self.kafka.pid(node), "TERM").await);
                     self.brokers_again().await;
                 }
+                took
             }
             Fault::QuorumLoss => {
-                self.kafka.try_signal(0, "KILL");
-                self.kafka.try_signal(1, "KILL");
+                let took = end(self.kafka.pid(0), "KILL").await.and(end(self.kafka.pid(1), "KILL").await);
                 sleep(Duration::from_secs(2)).await;
                 self.brokers_again().await;
+                took
             }
             Fault::PostgresKill => self.postgres_ends("KILL").await,
             Fault::PostgresRestart => self.postgres_ends("INT").await,
-            Fault::PostgresFreeze(time) => {
-                // The postmaster alone would leave its sessions at work.
-                let all = tree(self.postgres().pid());
-                signal(&all, "STOP");
-                sleep(time).await;
-                signal(&all, "CONT");
-            }
+            // The postmaster alone would leave its sessions at work.
+            Fault::PostgresFreeze(time) => freeze(&tree(self.postgres().pid()), time).await,
             Fault::PostgresCut => {
                 let url = self.postgres().url("postgres", "parley");
-                let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename IN ('parley_worker', 'parley_gateway')";
-                let _ = tokio::process::Command::new("psql")
-                    .args(["-XqAt", "-d", &url, "-c", sql])
-                    .output()
-                    .await;
+                let sql = "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename IN ('parley_worker', 'parley_gateway')";
+                let mut psql = tokio::process::Command::new("psql");
+                let told = psql.args(["-XqAt", "-d", &url, "-c", sql]).output().await.expect("psql runs");
+                let ended: u64 = String::from_utf8_lossy(&told.stdout).trim().parse().unwrap_or(0);
+                effect(ended > 0, "PostgreSQL ended no connection")
             }
             Fault::PostgresFailover(blind) => self.postgres_fails_over(blind).await,
             Fault::PostgresDiskFull(time) => {
                 let data = self.postgres().data();
-                fill(&data);
+                let full = fill(&data);
                 sleep(time).await;
                 empty(&data);
                 self.postgres_again().await;
+                effect(full, "there was room left")
             }
             Fault::BrokerDiskFull(node, time) => {
                 let data = self.kafka.data(node);
-                fill(&data);
+                let full = fill(&data);
                 sleep(time).await;
                 empty(&data);
                 // A broker without room for its log takes itself out of service.
                 self.brokers_again().await;
+                effect(full, "there was room left")
             }
             Fault::Network(link, who, trouble, time) => {
                 let relays = &self.relays[&link];
                 let chosen = usize::try_from(who % relays.len() as u64).expect("few");
-                relays[chosen].disturb(trouble, time).await;
+                let met = relays[chosen].disturb(trouble, time).await;
                 if link == Link::Brokers {
                     self.brokers_again().await;
                 }
+                effect(met > 0, "nobody came by meanwhile")
             }
             Fault::Clock(service, who, wrong_by, time) => {
-                let Some(name) = pick(&self.services.names(service), who) else { return };
-                let clock = Clock::of(&name);
+                let clock = Clock::of(&self.victim(service, who)?);
                 clock.set_wrong_by(wrong_by);
-                sleep(time).await;
+                let seen = || std::future::ready(clock.seen_wrong_by() == wrong_by);
+                let ((), seen) = tokio::join!(sleep(time), becomes(time, seen));
                 clock.set_wrong_by(0);
+                effect(seen, "nobody looked at the clock meanwhile")
             }
-            Fault::ApiServerKill => tokio::task::block_in_place(|| self.api.kill_and_start_again()),
-            Fault::Grow => {
-                self.edit(|spec| {
-                    let topics = spec["topics"].as_array_mut().expect("topics").iter_mut();
-                    for topic in topics.filter(|topic| topic["name"] == "user-add-chat-request") {
-                        let more = topic["partitions"].as_i64().unwrap_or(2) + 1;
-                        topic["partitions"] = json!(more.min(MOST_PARTITIONS));
-                    }
-                })
-                .await;
+            // It comes back only when the one before has ended.
+            Fault::ApiServerKill => {
+                tokio::task::block_in_place(|| self.api.kill_and_start_again());
+                Ok(())
             }
-            Fault::Scale(most) => {
-                self.edit(|spec| {
-                    let pools = spec["workers"].as_array_mut().expect("workers").iter_mut();
-                    for pool in pools.filter(|pool| pool["scaleTargetRef"]["name"] == CHAT) {
-                        pool["scaling"]["maxReplicas"] = json!(most);
-                    }
-                })
-                .await;
-            }
+            Fault::Grow => self.grow().await,
+            Fault::Scale(most) => self.resize(most).await,
             Fault::Roll => {
+                let mut took = Ok(());
                 for service in [Service::Controller, Service::Worker, Service::Gateway] {
-                    for name in self.services.names(service) {
+                    for name in self.services.victims(service) {
+                        let before = self.services.pid(&name);
                         self.services.signal(&name, "TERM");
                         eventually(&format!("{name} to be replaced"), || async {
                             self.services.ready(&name).await.then_some(())
                         })
                         .await;
+                        let same = before.is_some() && self.services.pid(&name) == before;
+                        took = took.and(effect(!same, &format!("{name} was not replaced")));
                     }
                 }
+                took
             }
         }
     }
 
-    fn to_one(&self, service: Service, who: u64, signal: &str) {
-        if let Some(name) = pick(&self.services.names(service), who) {
-            self.services.signal(&name, signal);
+    fn victim(&self, service: Service, who: u64) -> Result<String, String> {
+        pick(&self.services.victims(service), who).ok_or_else(|| format!("there is no {service:?}"))
+    }
+
+    /// Sends one of them a signal; its process number.
+    fn signalled(&self, service: Service, who: u64, signal: &str) -> Result<u32, String> {
+        let name = self.victim(service, who)?;
+        let sent = self.services.signal(&name, signal);
+        sent.ok_or_else(|| format!("{name} had ended a moment before"))
+    }
+
+    async fn partitions(&self) -> Option<usize> {
+        let topic = Kind::AddChat.request_topic().to_owned();
+        let described = self.admin.describe_topics(vec![topic]).await.ok()?;
+        Some(described.into_iter().next()?.1.ok()?.partitions.len())
+    }
+
+    /// One more partition for messages, in the set and then in Kafka.
+    async fn grow(&self) -> Effect {
+        let before = eventually("the partitions to be known", || self.partitions()).await;
+        let mut at_most = false;
+        self.edit_soon(|spec| {
+            let topics = spec["topics"].as_array_mut().expect("topics").iter_mut();
+            for topic in topics.filter(|topic| topic["name"] == Kind::AddChat.request_topic()) {
+                let now = topic["partitions"].as_i64().unwrap_or(2);
+                at_most = now >= MOST_PARTITIONS;
+                topic["partitions"] = json!((now + 1).min(MOST_PARTITIONS));
+            }
+        })
+        .await?;
+        if at_most {
+            return Err(format!("there are {MOST_PARTITIONS} already, the most of a run"));
         }
+        let grown = || async { self.partitions().await.is_some_and(|now| now > before) };
+        effect(becomes(PATIENCE, grown).await, "the topic did not grow")
+    }
+
+    /// The chat pool down to one worker, and when it is so, up again.
+    async fn resize(&self, most: i32) -> Effect {
+        let bound = |most: i32| {
+            move |spec: &mut Value| {
+                let pools = spec["workers"].as_array_mut().expect("workers").iter_mut();
+                for pool in pools.filter(|pool| pool["scaleTargetRef"]["name"] == CHAT) {
+                    pool["scaling"]["maxReplicas"] = json!(most);
+                }
+            }
+        };
+        let workers = || {
+            let names = self.services.names(Service::Worker);
+            names.iter().filter(|name| name.starts_with(CHAT)).count()
+        };
+        self.edit_soon(bound(1)).await?;
+        let shrank = becomes(PATIENCE, || std::future::ready(workers() == 1)).await;
+        self.edit_soon(bound(most)).await?;
+        let grew = becomes(PATIENCE, || std::future::ready(workers() > 1)).await;
+        effect(shrank, "the pool did not shrink").and(effect(grew, "the pool did not grow"))
+    }
+
+    /// Changes the set, until the API server takes it.
+    async fn edit_soon(&self, mut change: impl FnMut(&mut Value)) -> Effect {
+        for _ in 0..6 {
+            if self.edit(&mut change).await {
+                return Ok(());
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+        Err("the API server did not take it".to_owned())
     }
 
     /// Starts brokers that have ended, and waits until all replicas are in sync: another broker may go then. One whose disk was full
@@ -162,9 +220,10 @@ impl Stage {
         .await;
     }
 
-    async fn postgres_ends(&self, how: &str) {
-        end(self.postgres().pid(), how).await;
+    async fn postgres_ends(&self, how: &str) -> Effect {
+        let took = end(self.postgres().pid(), how).await;
         self.postgres_again().await;
+        took
     }
 
     async fn postgres_again(&self) {
@@ -173,7 +232,7 @@ impl Stage {
 
     /// The standby is a synchronous one, so that it has what was committed when the other is killed. For a while everybody finds
     /// it who looks for the database, and it takes no writes yet.
-    async fn postgres_fails_over(&self, blind: Duration) {
+    async fn postgres_fails_over(&self, blind: Duration) -> Effect {
         let old = self.postgres();
         let standby = tokio::task::block_in_place(|| {
             let standby = old.standby(Some(self.disk_mib));
@@ -186,48 +245,27 @@ impl Stage {
             (state == "streaming|sync").then_some(())
         })
         .await;
-        end(old.pid(), "KILL").await;
+        let took = end(old.pid(), "KILL").await;
         self.lead_to(Arc::clone(&standby));
         sleep(blind).await;
         tokio::task::block_in_place(|| standby.promote());
+        took
     }
 }
 
-fn signal(pids: &[u32], signal: &str) {
-    let mut kill = Command::new("kill");
-    kill.arg(format!("-{signal}")).args(pids.iter().map(u32::to_string)).stderr(std::process::Stdio::null());
-    // One of them may have ended a moment ago.
-    let _ = kill.status();
-}
-
-/// A process and those that it started.
-fn tree(pid: u32) -> Vec<u32> {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    std::iter::once(pid).chain(children.split_whitespace().filter_map(|child| child.parse().ok())).collect()
-}
-
-/// Asks a process to end and, as Kubernetes does, ends it by force when it takes too long.
-async fn end(pid: u32, how: &str) {
-    let asked = Instant::now();
-    signal(&[pid], how);
-    eventually(&format!("process {pid} to end"), || async {
-        if asked.elapsed() > GRACE {
-            signal(&[pid], "KILL");
-        }
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let state = stat.rsplit(") ").next().unwrap_or_default();
-        (state.is_empty() || state.starts_with('Z')).then_some(())
-    })
-    .await;
-}
-
-/// Takes all room that a disk has left.
-fn fill(disk: &Path) {
+/// Takes all room that a disk has left; whether it was told that there is no more.
+fn fill(disk: &Path) -> bool {
     let mut file = std::fs::File::create(disk.join("ballast")).expect("a file can be made");
+    let mut full = false;
     for block in [1 << 20, 4096] {
         let zeros = vec![0; block];
-        while file.write_all(&zeros).is_ok() {}
+        full = loop {
+            if let Err(error) = file.write_all(&zeros) {
+                break error.kind() == std::io::ErrorKind::StorageFull;
+            }
+        };
     }
+    full
 }
 
 fn empty(disk: &Path) {

@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,16 +20,29 @@ use tokio::{
 
 use super::schedule::{Dice, Trouble};
 
-/// What the relay does now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Well,
-    Ill(Trouble),
+/// What is wrong with the relay now; none: nothing is.
+type State = Option<Ill>;
+
+/// One time that it is disturbed.
+#[derive(Debug, Clone)]
+struct Ill {
+    trouble: Trouble,
+    /// How many connections and packets met it.
+    met: Arc<AtomicU64>,
+}
+
+impl Ill {
+    /// Counts one that met it.
+    fn meet(&self) {
+        self.met.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// The relay from one address to another. Ends with its owner.
 pub(super) struct Relay {
     state: watch::Sender<State>,
+    /// One trouble at a time.
+    disturbing: tokio::sync::Mutex<()>,
     to: Arc<Mutex<SocketAddr>>,
     listening: tokio::task::JoinHandle<()>,
 }
@@ -41,7 +57,7 @@ impl Relay {
     /// Listens at `from` and passes all on to `to`.
     pub(super) async fn start(from: SocketAddr, to: SocketAddr) -> Self {
         let listener = TcpListener::bind(from).await.expect("the port is free");
-        let (state, seen) = watch::channel(State::Well);
+        let (state, seen) = watch::channel(None);
         let to = Arc::new(Mutex::new(to));
         let now = Arc::clone(&to);
         let listening = tokio::spawn(async move {
@@ -50,7 +66,7 @@ impl Relay {
                 tokio::spawn(connection(client, to, seen.clone()));
             }
         });
-        Self { state, to, listening }
+        Self { state, disturbing: tokio::sync::Mutex::default(), to, listening }
     }
 
     /// New connections go there from now on.
@@ -58,11 +74,14 @@ impl Relay {
         *self.to.lock().expect("nobody panics while it is held") = to;
     }
 
-    /// Disturbs it for a while.
-    pub(super) async fn disturb(&self, trouble: Trouble, time: Duration) {
-        self.state.send_replace(State::Ill(trouble));
+    /// Disturbs it for a while, after whoever does so already; how many connections and packets met the trouble.
+    pub(super) async fn disturb(&self, trouble: Trouble, time: Duration) -> u64 {
+        let _alone = self.disturbing.lock().await;
+        let met = Arc::new(AtomicU64::new(0));
+        self.state.send_replace(Some(Ill { trouble, met: Arc::clone(&met) }));
         tokio::time::sleep(time).await;
-        self.state.send_replace(State::Well);
+        self.state.send_replace(None);
+        met.load(Ordering::Relaxed)
     }
 }
 
@@ -72,11 +91,17 @@ fn reset(stream: &TcpStream) {
 }
 
 async fn connection(client: TcpStream, to: SocketAddr, state: watch::Receiver<State>) {
-    let now = *state.borrow();
-    match now {
-        State::Ill(Trouble::Refused) => return reset(&client),
+    let now = state.borrow().clone();
+    match now.as_ref().map(|ill| (ill.trouble, ill)) {
+        Some((Trouble::Refused, ill)) => {
+            ill.meet();
+            return reset(&client);
+        }
         // Nobody is at the other end; the connection stays until its maker gives up.
-        State::Ill(Trouble::HalfOpen) => return swallow(client).await,
+        Some((Trouble::HalfOpen, ill)) => {
+            ill.meet();
+            return swallow(client).await;
+        }
         _ => {}
     }
     let Ok(server) = TcpStream::connect(to).await else { return reset(&client) };
@@ -109,6 +134,23 @@ async fn connection(client: TcpStream, to: SocketAddr, state: watch::Receiver<St
             while from.read(&mut lost).await.is_ok_and(|count| count > 0) {}
         }
     }
+}
+
+/// How a trouble ends a connection.
+enum Cut {
+    Reset,
+    Silent,
+}
+
+/// Whether this trouble, which it has then met, ends a connection.
+fn cut(now: Option<&Ill>) -> Option<Cut> {
+    let cut = match now?.trouble {
+        Trouble::Reset | Trouble::Refused => Cut::Reset,
+        Trouble::HalfOpen => Cut::Silent,
+        Trouble::Delay | Trouble::Loss | Trouble::OneWay => return None,
+    };
+    now?.meet();
+    Some(cut)
 }
 
 /// How one direction ended; its halves are held until the connection is done with.
@@ -148,23 +190,37 @@ async fn pass(
             },
             changed = state.changed(), if attended => {
                 attended = changed.is_ok();
-                match *state.borrow() {
-                    State::Ill(Trouble::Reset | Trouble::Refused) => return End::Broken(from, to),
-                    State::Ill(Trouble::HalfOpen) => return End::HalfOpen(from, to),
-                    _ => continue,
+                let now = state.borrow().clone();
+                match cut(now.as_ref()) {
+                    Some(Cut::Reset) => return End::Broken(from, to),
+                    Some(Cut::Silent) => return End::HalfOpen(from, to),
+                    None => continue,
                 }
             }
         };
         loop {
-            let now = *state.borrow_and_update();
-            match now {
-                State::Ill(Trouble::Delay) => tokio::time::sleep(Duration::from_millis(150)).await,
-                State::Ill(Trouble::Loss) if dice.below(4) == 0 => {
+            let now = state.borrow_and_update().clone();
+            match cut(now.as_ref()) {
+                Some(Cut::Reset) => return End::Broken(from, to),
+                Some(Cut::Silent) => return End::HalfOpen(from, to),
+                None => {}
+            }
+            match now.as_ref().map(|ill| (ill.trouble, ill)) {
+                Some((Trouble::Delay, ill)) => {
+                    ill.meet();
+                    tokio::time::sleep(Duration::from_millis(150)).await;
+                }
+                // The first packet always, so that no quiet link is spared by luck.
+                Some((Trouble::Loss, ill)) if ill.met.load(Ordering::Relaxed) == 0 || dice.below(4) == 0 => {
+                    ill.meet();
                     tokio::time::sleep(Duration::from_millis(200 + dice.below(600))).await;
                 }
-                State::Ill(Trouble::OneWay) if answers && state.changed().await.is_ok() => continue,
-                State::Ill(Trouble::Reset | Trouble::Refused) => return End::Broken(from, to),
-                State::Ill(Trouble::HalfOpen) => return End::HalfOpen(from, to),
+                Some((Trouble::OneWay, ill)) if answers => {
+                    ill.meet();
+                    if state.changed().await.is_ok() {
+                        continue;
+                    }
+                }
                 _ => {}
             }
             break;

@@ -19,6 +19,9 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// How long one message is tried under its key.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Without a byte for so long, a heartbeat among them, a stream counts as dead. Heartbeats come every two seconds.
@@ -45,7 +48,7 @@ pub(super) struct Book {
     /// By the number that stands in the message.
     pub(super) said: Vec<Said>,
     /// What was told of a room's number: always the same.
-    told: HashMap<(usize, i64), (RequestId, usize)>,
+    pub(super) told: HashMap<(usize, i64), (RequestId, usize)>,
     /// Promises that were broken.
     pub(super) broken: Vec<String>,
     pub(super) repeated: usize,
@@ -63,7 +66,7 @@ pub(super) struct Circle {
 
 pub(super) struct Crowd {
     pub(super) circles: Vec<Circle>,
-    gateways: Vec<SocketAddr>,
+    pub(super) gateways: Vec<SocketAddr>,
     pub(super) book: Arc<Mutex<Book>>,
     listeners: JoinSet<()>,
 }
@@ -116,6 +119,12 @@ impl Crowd {
         crowd
     }
 
+    /// Who says the n-th message, in the n-th room after the first.
+    pub(super) fn author(&self, n: usize) -> &Actor {
+        let members = &self.circles[n % self.circles.len()].members;
+        &members[(n / self.circles.len()) % members.len()]
+    }
+
     /// Speaks at this rate until told to stop, and waits until each message is taken on, refused or given up.
     pub(super) async fn speak(&self, rate: f64, mut stop: tokio::sync::oneshot::Receiver<()>) {
         let start = Instant::now();
@@ -128,7 +137,6 @@ impl Crowd {
             }
             let n = n as usize;
             let circle = n % self.circles.len();
-            let member = (n / self.circles.len()) % self.circles[circle].members.len();
             locked(&self.book).said.push(Said {
                 room: circle,
                 due,
@@ -138,7 +146,7 @@ impl Crowd {
                 whole: None,
             });
             let voice = Voice {
-                client: self.circles[circle].members[member].client.clone(),
+                client: self.author(n).client.clone(),
                 gateways: self.gateways.clone(),
                 room: self.circles[circle].room,
                 book: Arc::clone(&self.book),

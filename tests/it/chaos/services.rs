@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use kube::{
@@ -33,7 +33,6 @@ pub(super) type Cook = Box<dyn Fn(usize) -> Recipe + Send + Sync>;
 struct Slot {
     recipe: Recipe,
     process: Binary,
-    since: Instant,
     /// Somebody ended or froze it on purpose.
     excused: bool,
 }
@@ -45,6 +44,8 @@ pub(super) struct Services(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     slots: Vec<Slot>,
+    /// Those that no fault ends, freezes or sets wrong: what they hold is watched.
+    spared: Vec<String>,
     /// Ends that nobody asked for.
     unasked: Vec<String>,
     /// The most resident memory that any process of a service took, in KiB.
@@ -74,7 +75,7 @@ impl Services {
 
     pub(super) fn add(&self, recipe: Recipe) {
         let process = start(&recipe);
-        self.locked().slots.push(Slot { recipe, process, since: Instant::now(), excused: false });
+        self.locked().slots.push(Slot { recipe, process, excused: false });
     }
 
     /// The processes of a service, by name.
@@ -84,14 +85,32 @@ impl Services {
         of.map(|slot| slot.recipe.name.clone()).collect()
     }
 
-    /// Sends a signal to one, which may end by it.
-    pub(super) fn signal(&self, name: &str, signal: &str) {
+    /// From now on faults are done to others than these.
+    pub(super) fn spare(&self, names: &[&str]) {
+        self.locked().spared = names.iter().map(|name| (*name).to_owned()).collect();
+    }
+
+    /// Those of a service that faults may be done to.
+    pub(super) fn victims(&self, service: Service) -> Vec<String> {
+        let mut names = self.names(service);
+        names.retain(|name| !self.locked().spared.contains(name));
+        names
+    }
+
+    /// The process number of one, when there is one of that name.
+    pub(super) fn pid(&self, name: &str) -> Option<u32> {
+        let state = self.locked();
+        state.slots.iter().find(|slot| slot.recipe.name == name).map(|slot| slot.process.pid())
+    }
+
+    /// Sends a signal to one, which may end by it; its process number, unless it had ended a moment ago by itself.
+    pub(super) fn signal(&self, name: &str, signal: &str) -> Option<u32> {
         let mut state = self.locked();
-        if let Some(slot) = state.slots.iter_mut().find(|slot| slot.recipe.name == name) {
-            slot.excused |= matches!(signal, "KILL" | "TERM");
-            // It may have ended a moment ago by itself.
-            let _ = slot.process.try_signal(signal);
-        }
+        let slot = state.slots.iter_mut().find(|slot| slot.recipe.name == name)?;
+        let there = super::effect::lives(slot.process.pid());
+        // One that ended by itself is not excused by what comes after.
+        slot.excused |= there && matches!(signal, "KILL" | "TERM");
+        (slot.process.try_signal(signal) && there).then(|| slot.process.pid())
     }
 
     /// Whether this process runs and says that it is ready.
@@ -112,7 +131,7 @@ impl Services {
     /// Starts again what has ended, and notes how much memory each takes.
     fn tend(&self) {
         let mut state = self.locked();
-        let State { slots, unasked, memory } = &mut *state;
+        let State { slots, unasked, memory, spared: _ } = &mut *state;
         for slot in slots {
             if let Some(status) = slot.process.ended() {
                 if !slot.excused {
@@ -124,7 +143,6 @@ impl Services {
                     ));
                 }
                 slot.process = start(&slot.recipe);
-                slot.since = Instant::now();
                 slot.excused = false;
                 continue;
             }
@@ -181,17 +199,11 @@ impl Services {
         }
     }
 
-    /// What each process holds that has run for a minute or more.
-    pub(super) fn held(&self) -> Vec<(&'static str, Held)> {
-        let state = self.locked();
-        let settled = state.slots.iter().filter(|slot| slot.since.elapsed() > Duration::from_secs(60));
-        let held = |slot: &Slot| {
-            let pid = slot.process.pid();
-            let descriptors =
-                std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |all| all.count() as u64);
-            (program(slot.recipe.service), Held { resident_kib: resident(pid), descriptors })
-        };
-        settled.map(held).filter(|(_, held)| held.descriptors > 0).collect()
+    /// What one holds now.
+    pub(super) fn held(&self, name: &str) -> Option<Held> {
+        let pid = self.pid(name)?;
+        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64;
+        Some(Held { resident_kib: resident(pid), descriptors })
     }
 
     /// Ends that nobody asked for, and the most memory of each service in KiB.
