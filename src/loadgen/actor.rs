@@ -7,7 +7,7 @@ use super::{Client, ClientError};
 use crate::ids::{RoomId, UserId};
 
 /// The password of every generated user; the users are throw-away.
-const PASSWORD: &str = "a generated password";
+pub const PASSWORD: &str = "a generated password";
 
 /// One generated user with a browser of their own.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ mod run;
 mod sse;
 mod stream;
 
-pub use actor::{Actor, SetupError};
+pub use actor::{Actor, PASSWORD, SetupError};
 pub use audit::{Audit, Findings, Heard};
 pub use chat::{ChatArgs, ChatReport, run_chat};
 pub use client::{Answer, Client, ClientError};

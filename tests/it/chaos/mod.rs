@@ -12,8 +12,10 @@
 //!
 //! A fault counts when it is seen to take hold (`effect.rs`); a class of faults that never does fails the run.
 
+mod accounts;
 mod clock;
 mod effect;
+mod errands;
 mod evidence;
 mod inflict;
 mod network;
@@ -27,12 +29,14 @@ mod verdict;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use errands::{Errands, outcome};
 use people::Crowd;
 use report::Report;
 use schedule::{Fault, schedule};
 use soak::Soak;
 use stage::Stage;
 use tokio::{sync::Mutex, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 /// Rooms, and members of each.
 const ROOMS: (usize, usize) = (6, 3);
@@ -146,6 +150,27 @@ async fn inflict(
     eprintln!("chaos: recovered {:.1} s after the last fault", settled.elapsed().as_secs_f64());
 }
 
+/// Every tenth message's outcome by the id that its author was given: nobody waited for these answers, and they are to be had all the
+/// same. How many were asked for.
+async fn asked_later(crowd: &Crowd) -> Result<usize, Vec<String>> {
+    let some: Vec<_> = {
+        let book = crowd.book.lock().expect("nobody panics while it is held");
+        let said = book.said.iter().enumerate().step_by(10);
+        said.filter_map(|(n, said)| Some((n, said.room, said.accepted?, said.heard != 0))).collect()
+    };
+    let mut wrong = Vec::new();
+    for (n, room, request, stored) in &some {
+        let author = crowd.author(*n);
+        match outcome(&author.client, &crowd.gateways, *n, *request, true).await {
+            Some(told) if (told["isSuccess"] == true) == *stored => {}
+            told => {
+                wrong.push(format!("message {n} of room {room}, heard: {stored}, is told later as {told:?}"))
+            }
+        }
+    }
+    if wrong.is_empty() { Ok(some.len()) } else { Err(wrong) }
+}
+
 /// What the chart lets each program take, in KiB: beyond it the kernel would have ended it.
 fn memory_limits() -> HashMap<&'static str, u64> {
     let chart = std::fs::read_to_string(crate::fixtures::root().join("charts/parley/values.yaml"));
@@ -183,16 +208,21 @@ async fn run(seed: u64, minutes: usize, pace: Pace, faults: Vec<Fault>) {
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let report = Arc::new(Mutex::new(Report::default()));
     let mut soak = Soak::default();
+    let (errands, enough) = (Errands::new(&crowd), CancellationToken::new());
     let faults = async {
         tokio::join!(
             inflict(&stage, &crowd, &report, pace, faults),
             soak.watch(&stage.services, &crowd, minutes)
         );
         let _ = stop.send(());
+        enough.cancel();
     };
     let rate = setting("CHAOS_RATE", 18) as f64;
-    tokio::join!(crowd.speak(rate, stopped), faults);
+    tokio::join!(crowd.speak(rate, stopped), errands.run(&crowd, &enough), faults);
     let verdict = stage.judge(&crowd).await;
+    let (errands, broken) = errands.outcomes().await;
+    let accounts = tokio::task::block_in_place(|| stage.accounts(errands)).judge();
+    let asked = asked_later(&crowd).await;
     crowd.hush();
     let (unasked, memory) = stage.services.verdict();
     let report = report.lock().await;
@@ -208,7 +238,15 @@ async fn run(seed: u64, minutes: usize, pace: Pace, faults: Vec<Fault>) {
             book.reconnects, book.resyncs, book.repeated
         );
     }
+    eprintln!(
+        "chaos: errands done and too late: {accounts:?}; messages whose outcome was asked for later: {asked:?}"
+    );
     assert!(verdict.is_ok(), "seed {seed}: {:#?}", verdict.err());
+    assert!(accounts.is_ok(), "seed {seed}: {:#?}", accounts.err());
+    assert!(broken.is_empty(), "seed {seed}: {broken:#?}");
+    assert!(asked.is_ok(), "seed {seed}: {:#?}", asked.err());
+    let (done, late) = accounts.expect("it was asserted");
+    assert!(done > 18 && done > late, "people ran errands: {done} done, {late} too late");
     assert!(unasked.is_empty(), "seed {seed}: processes ended by themselves: {unasked:#?}");
     assert!(report.never_held().is_empty(), "seed {seed}: never took hold: {:?}", report.never_held());
     let limits = memory_limits();
