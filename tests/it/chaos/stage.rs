@@ -289,8 +289,9 @@ impl Environment {
     }
 
     fn controller(&self, n: usize, api: &ApiServer, relay: u16, namespace: &str) -> Recipe {
-        // The administrator's, by way of the relay.
-        let text = std::fs::read_to_string(api.kubeconfig()).expect("a kubeconfig");
+        // With the chart's rights, by way of the relay.
+        let own = api.controller_kubeconfig(namespace, "apps/deployments");
+        let text = std::fs::read_to_string(own).expect("a kubeconfig");
         let file = api.kubeconfig().with_file_name("kubeconfig-relay");
         let there = text.replace(&format!(":{}\"", api.port()), &format!(":{relay}\""));
         assert_ne!(text, there, "the address is in it");

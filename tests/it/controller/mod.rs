@@ -239,9 +239,11 @@ pub(crate) fn set_resource() -> ApiResource {
     )
 }
 
-/// A controller for one namespace, with a lease of its own there.
+/// A controller for one namespace, with a lease of its own there. It may do what the chart lets it do, and nothing else.
 pub(crate) fn controller(api: &ApiServer, namespace: &str, bootstrap: &str, more: &[&str]) -> Binary {
-    let kubeconfig = api.kubeconfig().display().to_string();
+    let kinds = more.iter().skip_while(|flag| **flag != "--scale-targets").nth(1);
+    let kubeconfig = api.controller_kubeconfig(namespace, kinds.unwrap_or(&"apps/deployments"));
+    let kubeconfig = kubeconfig.display().to_string();
     let mut args = vec![
         "run",
         "--kafka-bootstrap-servers",
@@ -269,4 +271,40 @@ pub(crate) async fn client(api: &ApiServer) -> Client {
 pub(crate) fn admin(bootstrap: &str) -> Admin {
     let settings = KafkaSettings::plaintext(bootstrap);
     Admin::new(&settings, Duration::from_secs(20), Arc::new(|_, _, _| {})).expect("a client")
+}
+
+/// What the tests' controllers run with is no administrator's: see [`controller`].
+#[tokio::test]
+async fn the_controllers_of_these_tests_have_the_rights_of_the_chart() {
+    let api = ApiServer::shared();
+    let (namespace, other) = (api.namespace(), api.namespace());
+    let account = api.controller_kubeconfig(&namespace, "apps/deployments").display().to_string();
+    let may = |what: &[&str], namespace: &str| {
+        let asked = [&["auth", "can-i", "--kubeconfig", &account, "-n", namespace], what].concat();
+        // It ends with 1 when the answer is no.
+        api.try_kubectl(&asked).is_ok_and(|answer| answer.trim() == "yes")
+    };
+    for right in [
+        &["list", "chattopicsets"][..],
+        &["patch", "chattopicsets", "--subresource=status"],
+        &["patch", "deployments.apps", "--subresource=scale"],
+        &["create", "events.events.k8s.io"],
+        &["update", "leases.coordination.k8s.io/parley-controller"],
+        &["get", "secrets/kafka"],
+    ] {
+        assert!(may(right, &namespace), "{right:?}");
+        assert!(!may(right, &other), "{right:?} in another namespace");
+    }
+    for none in [
+        &["*", "*"][..],
+        &["create", "chattopicsets"],
+        &["delete", "chattopicsets"],
+        &["patch", "deployments.apps"],
+        &["patch", "statefulsets.apps", "--subresource=scale"],
+        &["update", "leases.coordination.k8s.io/another"],
+        &["get", "secrets/other"],
+        &["list", "secrets"],
+    ] {
+        assert!(!may(none, &namespace), "{none:?}");
+    }
 }
