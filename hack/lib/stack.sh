@@ -59,7 +59,7 @@ keys() {
 	k create secret generic parley-keys --dry-run=client -o yaml --from-file="$dir/keys" | k apply --server-side -f - >/dev/null
 }
 
-# release: only when chart, values or image differ from what runs.
+# release: only when chart, values or image differ from what runs. It waits, as GitOps tools do: pods are ready before there are topics.
 release() {
 	local tag want
 	tag=$(cat "$IMAGE/tag")
@@ -69,7 +69,7 @@ release() {
 	# A helm that was killed leaves its release "pending", which refuses everything.
 	k delete secret -l 'owner=helm,name=parley,status in (pending-install,pending-upgrade,pending-rollback)' --ignore-not-found >/dev/null
 	helm upgrade --install parley "$ROOT/charts/parley" -n "$NAMESPACE" -f "$HACK/up/values.yaml" --set "image.tag=$tag" \
-		--timeout 5m >"$LOGS/helm.log" 2>&1 || { tail -n 5 "$LOGS/helm.log" >&2; explain; die "helm could not install the chart: see above and $LOGS/helm.log"; }
+		--wait --timeout 5m >"$LOGS/helm.log" 2>&1 || { tail -n 5 "$LOGS/helm.log" >&2; explain; die "helm could not install the chart: see above and $LOGS/helm.log"; }
 	put "$STATE/release" <<<"$want"
 }
 release_status() { helm status parley -n "$NAMESPACE" -o json 2>/dev/null | jq -r .info.status; }

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use parley::loadgen::Client;
 
-use crate::fixtures::{Binary, Chat, Kafka, Postgres, eventually, keys_dir, unique};
+use crate::{
+    fixtures::{Binary, Chat, Kafka, Postgres, eventually, keys_dir, unique},
+    path::user,
+};
 
 struct Parts {
     kafka: Kafka,
@@ -122,4 +125,35 @@ async fn a_second_signal_ends_a_drain_at_once() {
     // The drain would have gone on for most of its two minutes.
     assert!(asked.elapsed() < Duration::from_secs(60), "{:?}", asked.elapsed());
     assert!(gateway.log().contains("asked to stop a second time"), "{}", gateway.log());
+}
+
+/// `helm install --wait` ends before anybody has declared a topic: everything is ready, says what is missing, and serves once a set
+/// has made it.
+#[tokio::test(flavor = "multi_thread")]
+async fn services_are_ready_before_their_topics_are_there_and_serve_once_they_are() {
+    let chat = Chat::without_topics(1).await;
+    let (gateway, addr) = chat.gateway(&[]);
+    let services = [chat.worker(&[]).ready().await, gateway.ready().await];
+    let topics = async |service: &Binary| {
+        let (status, body) = service.get("/readyz").await?;
+        let report: serde_json::Value = serde_json::from_str(&body).ok()?;
+        Some((status, report["dependencies"]["topics"].clone()))
+    };
+    for service in &services {
+        let (status, told) = eventually(&format!("the missing topics in {}", service.log()), || async {
+            topics(service).await.filter(|(_, told)| told["ready"] == false)
+        })
+        .await;
+        assert_eq!(status, 200, "{told}");
+        let reason = told["reason"].as_str().unwrap_or_default();
+        assert!(reason.contains("user-add-chat-re"), "the topics are named: {told}");
+    }
+    chat.create_topics().await;
+    for service in &services {
+        eventually(&format!("no missing topics in {}", service.log()), || async {
+            topics(service).await.filter(|(status, told)| *status == 200 && told["ready"] == true)
+        })
+        .await;
+    }
+    user(addr, &unique("first")).await;
 }

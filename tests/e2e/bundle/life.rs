@@ -1,11 +1,17 @@
 //! A release from its uninstallation to the end of its namespace: an older chart, an upgrade, a rollback; data outlives them all.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
-use parley::loadgen::{Actor, ChatArgs, run_chat};
+use hyper::Method;
+use parley::{
+    ids::RoomId,
+    loadgen::{Actor, ChatArgs, run_chat},
+};
+use serde_json::json;
 
 use crate::cluster::{DEADLINE, eventually, gateway, helm, kafka_tool, kubectl, root};
 
@@ -89,8 +95,63 @@ fn definition_knows(field: &str) -> bool {
     kubectl(&["get", "crd", "chattopicsets.parley.dev", "-o", "json"]).contains(&format!("\"{field}\""))
 }
 
-fn topics() -> Vec<String> {
-    kafka_tool("org.apache.kafka.tools.TopicCommand", &["--list"], "").lines().map(str::to_owned).collect()
+/// Every topic with its id, which another topic of the same name would not have.
+fn topics() -> BTreeMap<String, String> {
+    let described = kafka_tool("org.apache.kafka.tools.TopicCommand", &["--describe"], "");
+    let topics = described.lines().filter_map(|line| {
+        let mut fields = line.strip_prefix("Topic: ")?.split('\t');
+        Some((fields.next()?.trim().to_owned(), fields.next()?.strip_prefix("TopicId: ")?.trim().to_owned()))
+    });
+    topics.collect()
+}
+
+/// What was there before everything that this test does, and must be there after each of it.
+struct Before {
+    old: Actor,
+    room: RoomId,
+    topics: BTreeMap<String, String>,
+}
+
+const OLD_MESSAGE: &str = "said before the release went";
+
+impl Before {
+    /// Two people with a room and a message in it.
+    async fn set() -> Self {
+        let name = |who: &str| format!("{who}-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
+        let sign_up = async |who: &str| {
+            Actor::sign_up(gateway(), name(who).parse().expect("a legal id")).await.expect("a sign-up")
+        };
+        let (old, friend) = (sign_up("before").await, sign_up("friend").await);
+        old.befriend(std::slice::from_ref(&friend.user)).await.expect("friends");
+        let room = old.open_room(&[friend.user], "before").await.expect("a room");
+        let path = format!("/api/rooms/{room}/messages");
+        let wait = [("prefer", "wait=20")];
+        let said = old.client.json(Method::POST, &path, &wait, &json!({"message": OLD_MESSAGE})).await;
+        assert_eq!(said.expect("an answer").status, 200);
+        let topics = topics();
+        assert!(topics.contains_key("user-add-chat-request"), "{topics:?}");
+        Self { old, room, topics }
+    }
+
+    /// The topics are the same ones, not others of the same names, and the message can be read.
+    async fn is_still_there(&self, after: &str) {
+        let now = topics();
+        for (name, id) in &self.topics {
+            assert_eq!(now.get(name), Some(id), "topic {name} after {after}");
+        }
+        let path = format!("/api/rooms/{}/messages", self.room);
+        let page = eventually(&format!("the old messages after {after}"), || async {
+            let page = self.old.client.get(&path).await.ok()?;
+            (page.status == 200).then(|| page.json())
+        })
+        .await;
+        let first = &page["messages"][0];
+        assert_eq!(
+            (&first["seq"], &first["message"]),
+            (&json!(1), &json!(OLD_MESSAGE)),
+            "{page} after {after}"
+        );
+    }
 }
 
 fn revision() -> String {
@@ -104,13 +165,14 @@ fn revision() -> String {
     ])
 }
 
-/// Topics, workers and the path between them work: the set is Ready and a short load is heard whole.
-async fn works(after: &str, old: &Actor) {
+/// Topics, workers and the path between them work: the set is Ready and a short load is heard whole. What was there before still is.
+async fn works(after: &str, before: &Before) {
     kubectl(&["wait", "cts/chat", "--for=condition=Ready", "--timeout=180s"]);
     eventually(&format!("somebody who signed up before to log in after {after}"), || async {
-        old.log_in().await.ok()
+        before.old.log_in().await.ok()
     })
     .await;
+    before.is_still_there(after).await;
     let args = ChatArgs { gateways: vec![gateway()], rooms: 2, members: 2, rate: 10.0, seconds: 3 };
     let report = run_chat(&args).await.expect("the stage is set");
     eprintln!("after {after}: {report:?}");
@@ -129,9 +191,7 @@ async fn a_release_goes_and_comes_back_and_its_data_stays() {
 
     let said = helm(&["test", "parley", "--timeout", "2m"]);
     assert!(said.contains("Succeeded"), "{said}");
-    let user = format!("before-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
-    let old = Actor::sign_up(gateway(), user.parse().expect("a legal id")).await.expect("a sign-up");
-    let before = topics();
+    let before = Before::set().await;
     let uid = kubectl(&["get", "cts", "chat", "-o", "jsonpath={.metadata.uid}"]);
 
     helm(&[&["uninstall", "parley"][..], &wait].concat());
@@ -146,7 +206,7 @@ async fn a_release_goes_and_comes_back_and_its_data_stays() {
         kubectl(&["get", "cts", "chat", "-o", "jsonpath={.metadata.uid}{.metadata.deletionTimestamp}"]),
         uid
     );
-    assert_eq!(topics(), before, "topics stay");
+    assert_eq!(topics(), before.topics, "topics stay, and no other takes the name of one");
 
     // The release before: it takes over what stayed, with its own, older definition.
     let older = older_chart(&folder, NEW);
@@ -162,7 +222,7 @@ async fn a_release_goes_and_comes_back_and_its_data_stays() {
     );
     let first = revision();
     assert!(!definition_knows(NEW), "the older chart brought the older definition");
-    works("an installation over what stayed", &old).await;
+    works("an installation over what stayed", &before).await;
 
     helm(&[&["upgrade", "parley", current.as_str(), "-f", &values][..], &wait].concat());
     eventually("the newer definition", || async { definition_knows(NEW).then_some(()) }).await;
@@ -173,10 +233,10 @@ async fn a_release_goes_and_comes_back_and_its_data_stays() {
         "flush.ms",
         "a new field is kept"
     );
-    works("the upgrade", &old).await;
+    works("the upgrade", &before).await;
 
     helm(&[&["rollback", "parley", first.as_str()][..], &wait].concat());
-    works("the rollback", &old).await;
+    works("the rollback", &before).await;
     helm(&[&["upgrade", "parley", current.as_str(), "-f", &values][..], &wait].concat());
     let said = helm(&["test", "parley", "--timeout", "2m"]);
     assert!(said.contains("Succeeded"), "{said}");
@@ -190,7 +250,7 @@ async fn a_release_goes_and_comes_back_and_its_data_stays() {
     let finalizers = ["get", "cts", "deleting", "-o", "jsonpath={.metadata.finalizers}"];
     assert_eq!(kubectl(&finalizers), r#"["parley.dev/topics"]"#);
     let before = topics();
-    assert!(before.iter().any(|topic| topic == "life-deleting"), "{before:?}");
+    assert!(before.contains_key("life-deleting"), "{before:?}");
     helm(&["uninstall", "parley"]);
     assert_eq!(kubectl(&finalizers), "", "the hook freed it");
     kubectl(&["delete", "namespace", "parley", &format!("--timeout={}s", DEADLINE.as_secs())]);
