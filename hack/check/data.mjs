@@ -1,7 +1,7 @@
 // Asks a real Prometheus every expression of every panel, variable and alert; fails on an empty answer.
 //   node hack/check/data.mjs http://127.0.0.1:9095
 import { readFileSync, readdirSync } from "node:fs";
-import { fill, panelQueries } from "../dashboards/query.mjs";
+import { fill, panelQueries, selectorsOf, whole } from "../dashboards/query.mjs";
 
 const PROMETHEUS = process.argv[2];
 const CHART = new URL("../../charts/parley/files/", import.meta.url);
@@ -33,6 +33,26 @@ const hasData = async (query) => {
   return result.some(({ values }) => values.some(([, value]) => Number.isFinite(Number(value))));
 };
 
+// Whether a selector is for one of the quiet series, or for a part of it.
+const quietOf = (selector) =>
+  Object.keys(QUIET).find((quiet) => {
+    const [name, labels = ""] = quiet.split(/[{}]/);
+    return selector.split("{")[0].replace(/_(bucket|sum|count)$/, "") === name && selector.includes(labels);
+  });
+// Why an expression is empty, unless quiet series account for it: these have no data at all, and everything else in it has.
+const unexplained = async (query) => {
+  const quiet = new Set();
+  for (const selector of selectorsOf(query)) {
+    const of = quietOf(selector);
+    if (of) quiet.add(of);
+    else if (!(await hasData(selector))) return `no data for ${selector}`;
+  }
+  if (quiet.size === 0) return "each of its series has data, and it has none";
+  for (const selector of quiet) if (!(await hasData(selector))) return null;
+  return `${[...quiet].join(" and ")} have data, and it has none`;
+};
+
+let excused = 0;
 let panels = 0;
 let variables = 0;
 for (const file of readdirSync(new URL("dashboards/", CHART))) {
@@ -41,10 +61,10 @@ for (const file of readdirSync(new URL("dashboards/", CHART))) {
     panels += 1;
     // What stands in for nothing proves nothing.
     const query = fill(expr).replace(/ or vector\(0\)/g, "");
-    if (!(await hasData(query))) {
-      const selectors = query.match(/parley_\w+/g) ?? [];
-      if (!selectors.some((name) => QUIET[name])) problems.push(`${file}, panel "${title}" is empty: ${query}`);
-    }
+    if (await hasData(query)) continue;
+    excused += 1;
+    const why = await unexplained(query);
+    if (why) problems.push(`${file}, panel "${title}" is empty, ${why}: ${query}`);
   }
   for (const variable of dashboard.templating.list.filter((v) => v.type === "query")) {
     variables += 1;
@@ -58,13 +78,13 @@ for (const file of readdirSync(new URL("dashboards/", CHART))) {
 
 const { groups } = await ask("rules", {});
 const rules = groups.flatMap((group) => group.rules);
-let selectors = 0;
 for (const { name, query, health, lastError } of rules) {
   if (health !== "ok") problems.push(`alert ${name} is ${health}: ${lastError}`);
-  for (const selector of new Set(query.match(/parley_\w+(\{[^}]*\})?/g))) {
-    selectors += 1;
-    if (!QUIET[selector] && !(await hasData(selector))) problems.push(`alert ${name}: no data for ${selector}`);
-  }
+  const asked = whole(query);
+  if (await hasData(asked)) continue;
+  excused += 1;
+  const why = await unexplained(asked);
+  if (why) problems.push(`alert ${name} could not fire, ${why}: ${asked}`);
 }
 if (rules.length < 13) problems.push(`Prometheus knows only ${rules.length} rules`);
 
@@ -72,4 +92,6 @@ if (problems.length > 0) {
   console.error(problems.join("\n"));
   process.exit(1);
 }
-console.log(`${panels} expressions of panels, ${variables} variables, ${selectors} selectors of ${rules.length} alerts: all have data`);
+console.log(
+  `${panels} expressions of panels, ${variables} variables, ${rules.length} alerts asked whole: all have data but ${excused}, whose series are quiet: ${Object.values(QUIET).join("; ")}`,
+);
