@@ -17,6 +17,7 @@ mod path;
 mod roles;
 mod settings;
 mod stack;
+mod supply;
 mod templates;
 #[cfg(feature = "otlp")]
 mod tracing;
