@@ -66,9 +66,10 @@ impl<'a> Batch<'a> {
             let id = Some(job.headers.request_id);
             out.extend(answer.events.iter().map(|event| event_record(keys, event, id, None, trace)));
             if let Some(failure) = dead(job, answer) {
-                out.push(letter(view, failure.code, &failure.message, 1, true));
+                out.push(letter(view, failure.code, &failure.message, job.headers.attempts(), true));
             }
         }
+        // Looked at once, and never run.
         out.extend(self.bad.iter().map(|(at, reason)| {
             letter(&self.views[*at], ErrorCode::Unauthenticated, &reason.to_string(), 1, false)
         }));

@@ -1,3 +1,8 @@
+use std::{
+    ops::Deref,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -12,11 +17,44 @@ pub(super) struct Job {
     pub(super) at: usize,
     pub(super) kind: Kind,
     /// Who asked, for whom the reply is.
-    pub(super) headers: RequestHeaders,
+    pub(super) headers: Asked,
     /// What was asked, or why it cannot be.
     pub(super) request: Result<Request, Failure>,
     /// Hash of the record's value, for a request that cannot be decoded; else empty.
     pub(super) raw: [u8; 32],
+}
+
+/// The headers that a request came with, and how often it was run since. A copy counts on by itself.
+#[derive(Debug)]
+pub(super) struct Asked {
+    headers: RequestHeaders,
+    attempts: AtomicU32,
+}
+
+impl Asked {
+    /// It is run once more: in a batch, or alone.
+    pub(super) fn attempted(&self) {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it was run, successfully or not.
+    pub(super) fn attempts(&self) -> u32 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+}
+
+impl Clone for Asked {
+    fn clone(&self) -> Self {
+        Self { headers: self.headers.clone(), attempts: self.attempts().into() }
+    }
+}
+
+impl Deref for Asked {
+    type Target = RequestHeaders;
+
+    fn deref(&self) -> &RequestHeaders {
+        &self.headers
+    }
 }
 
 /// What a request does, before it is known whether it may: the reply's result and the events.
@@ -43,7 +81,7 @@ impl Job {
         value: &[u8],
     ) -> Self {
         let raw = if request.is_err() { Sha256::digest(value).into() } else { [0; 32] };
-        Self { at, kind, headers, request, raw }
+        Self { at, kind, headers: Asked { headers, attempts: AtomicU32::new(0) }, request, raw }
     }
 
     /// Tells the same request from another one under the same id.

@@ -103,6 +103,7 @@ pub(super) async fn run(
     context: &Context<'_>,
     jobs: &[Job],
 ) -> Result<Vec<Answer>, StoreError> {
+    jobs.iter().for_each(|job| job.headers.attempted());
     match kind {
         Kind::Login => stored::run::<login::Login>(conn, context, jobs).await,
         Kind::Logout => stored::run::<logout::Logout>(conn, context, jobs).await,
