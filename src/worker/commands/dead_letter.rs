@@ -1,11 +1,11 @@
-use std::{ops::ControlFlow, path::PathBuf, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, ops::ControlFlow, path::PathBuf, str::FromStr, time::Duration};
 
 use super::{connection, say::say};
 use crate::{
     ids::{RequestId, Timestamp},
     kafka::{Delivery, KafkaArgs, KafkaSettings, RecordView, scan::From},
     process::Exit,
-    store::{DatabaseArgs, inbox},
+    store::{Clock, DatabaseArgs, inbox},
     wire::{DEAD_LETTER, HeaderName, Incoming, Keyring, Kind, Opened, Request, open_request, request_record},
 };
 
@@ -66,13 +66,13 @@ struct Filter {
     /// Only those dead-lettered at this time (RFC 3339) or later
     #[arg(long)]
     since: Option<Timestamp>,
-    /// At most this many
+    /// At most this many of them: the oldest, over all partitions
     #[arg(long, default_value_t = 1000)]
     limit: usize,
 }
 
 /// A place in the dead-letter topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place(i32, i64);
 
 impl FromStr for Place {
@@ -90,7 +90,8 @@ impl FromStr for Place {
 /// A dead letter, copied.
 struct Letter {
     place: Place,
-    time: String,
+    /// When it was put aside, by the broker's account, in milliseconds since 1970.
+    time: Option<i64>,
     key: Vec<u8>,
     value: Vec<u8>,
     headers: Vec<(String, Vec<u8>)>,
@@ -110,19 +111,23 @@ pub(super) async fn run(command: DeadLetterCommand) -> Result<(), Exit> {
     }
 }
 
+/// The letters that are wanted, the oldest first. All partitions are read to their ends, because each has its own order; no more
+/// than the limit is held meanwhile.
 async fn read(kafka: KafkaSettings, filter: Filter) -> Result<Vec<Letter>, Exit> {
     connection::blocking(move || {
         let from = filter.since.map_or(From::Beginning, |since| From::Time(since.as_micros() / 1_000));
-        let mut letters = Vec::new();
+        let mut oldest = BTreeMap::new();
         connection::scan(&kafka, &[DEAD_LETTER], from, |view| {
             let letter = Letter::of(view);
             if filter.wants(&letter) {
-                letters.push(letter);
+                oldest.insert((letter.time, letter.place), letter);
+                if oldest.len() > filter.limit {
+                    oldest.pop_last();
+                }
             }
-            if letters.len() >= filter.limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            ControlFlow::Continue(())
         })?;
-        letters.sort_by(|a, b| a.time.cmp(&b.time));
-        Ok(letters)
+        Ok(oldest.into_values().collect())
     })
     .await
 }
@@ -132,6 +137,11 @@ async fn replay(args: ReplayArgs) -> Result<(), Exit> {
     let keys = Keyring::load(&args.request_keys_file).map_err(Exit::settings)?;
     let database = args.database.open("parley-dead-letter").map_err(Exit::settings)?;
     let producer = connection::producer(&kafka)?;
+    // Deadlines are PostgreSQL's time, whatever this machine's clock says.
+    let clock = Clock::default();
+    if !args.dry_run {
+        clock.measure(&database).await.map_err(Exit::failure)?;
+    }
     let mut pace = tokio::time::interval(Duration::from_secs(1) / args.rate);
     // At most so many in any second, not on average.
     pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -149,13 +159,14 @@ async fn replay(args: ReplayArgs) -> Result<(), Exit> {
             say(format!("{}  would be sent", letter.line()))?;
             continue;
         }
-        pace.tick().await;
         // First the stored refusal learns that it may give way, then the record comes that it gives way to.
         let mut connection = database.connection().await.map_err(Exit::failure)?;
         let id = opened.headers.request_id;
         inbox::give_way(&mut connection, id, request.fingerprint()).await.map_err(Exit::failure)?;
+        // Right before the sending, or what comes before it would shorten the time between two.
+        pace.tick().await;
         let mut headers = opened.headers;
-        headers.deadline = Timestamp::now().after(Duration::from_secs(args.deadline_seconds));
+        headers.deadline = clock.now().after(Duration::from_secs(args.deadline_seconds));
         match producer.send(&request_record(&keys, &headers, &request)).await {
             Delivery::Persisted => {}
             Delivery::Unknown => say(format!("{}  perhaps sent", letter.line()))?,
@@ -184,7 +195,7 @@ impl Letter {
     fn of(view: &RecordView<'_>) -> Self {
         Self {
             place: Place(view.partition, view.offset),
-            time: connection::time(view.timestamp),
+            time: view.timestamp,
             key: view.record.key.to_vec(),
             value: view.record.value.to_vec(),
             headers: view.record.headers.iter().map(|(n, v)| ((*n).to_owned(), v.to_vec())).collect(),
@@ -204,7 +215,7 @@ impl Letter {
             "{}:{}  {}  {}[{}]@{}  {}  {}  attempts {}  {}",
             self.place.0,
             self.place.1,
-            self.time,
+            connection::time(self.time),
             text(HeaderName::OriginTopic),
             text(HeaderName::OriginPartition),
             text(HeaderName::OriginOffset),
