@@ -25,6 +25,8 @@ use crate::{
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often old rows are removed.
 const CLEAN_EVERY: Duration = Duration::from_secs(10 * 60);
+/// When they are removed for the first time, at the latest: workers that never live for ten minutes clean too.
+const FIRST_CLEAN: Duration = Duration::from_secs(30);
 /// How long leaving the group may take beyond the drain time.
 const LEAVE: Duration = Duration::from_secs(3);
 /// Beyond this the process does not know PostgreSQL's time well enough to judge deadlines.
@@ -297,8 +299,10 @@ async fn keep_time(parts: Arc<Parts>, dependencies: Dependencies) {
 
 /// Removes what nobody will ask for again, a few times an hour, at another moment in each worker.
 async fn clean(parts: Arc<Parts>) {
+    let mut wait = FIRST_CLEAN.mul_f64(rand::random_range(0.1..1.0));
     loop {
-        tokio::time::sleep(CLEAN_EVERY.mul_f64(rand::random_range(0.5..1.5))).await;
+        tokio::time::sleep(wait).await;
+        wait = CLEAN_EVERY.mul_f64(rand::random_range(0.5..1.5));
         while counted(&parts, "sessions ended", cleanup::end_idle(&parts.database).await) {}
         for what in Expiring::ALL {
             while counted(&parts, what.table(), cleanup::remove(&parts.database, what).await) {}

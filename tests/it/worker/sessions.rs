@@ -1,19 +1,11 @@
-//! Passwords and sessions: who tries too often waits, nobody learns whether a user exists, and old sessions end.
+//! Passwords: who tries too often waits, and nobody learns whether a user exists.
 
 use std::time::{Duration, Instant};
 
 use argon2::{Algorithm, Argon2, Params, Version, password_hash::PasswordHasher as _};
-use parley::{
-    ids::UserId,
-    process::Secret,
-    store::{
-        Database,
-        cleanup::{self, Expiring},
-        reads::Reads,
-    },
-};
+use parley::ids::UserId;
 
-use super::world::{PASSWORD, World, session};
+use super::world::{PASSWORD, World};
 use crate::fixtures::unique;
 
 async fn member(world: &World) -> UserId {
@@ -155,43 +147,4 @@ async fn an_unknown_user_takes_as_long_as_a_known_one() {
     let (known, unknown) = (median(&mut known), median(&mut unknown));
     let ratio = known / unknown;
     assert!((0.75..1.33).contains(&ratio), "known {known:.3} s, unknown {unknown:.3} s");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn old_rows_go_in_batches_and_idle_sessions_end() {
-    let world = World::shared().await;
-    let database = Database::open(&Secret::new(world.database.url("worker")), "test", 2).expect("a URL");
-    let person = world.person("idle");
-    let keys: Vec<String> = (0..3).map(|_| session().to_string()).collect();
-    let insert = |key: &str, seen: &str, expires: &str| {
-        world.database.sql(&format!(
-            "INSERT INTO sessions VALUES (decode('{key}', 'hex'), '{}', now() - interval '40 days', now() - interval '{seen}', now() - interval '{expires}')",
-            person.id
-        ));
-    };
-    insert(&keys[0], "8 days", "-20 days");
-    insert(&keys[1], "1 day", "-20 days");
-    insert(&keys[2], "40 days", "8 days");
-    // Both count as ended before the clean-up has met them.
-    let gateway = Database::open(&Secret::new(world.database.url("gateway")), "test", 2).expect("a URL");
-    let reads = Reads::new(gateway);
-    for (key, ended) in keys.iter().zip([true, false, true]) {
-        let session =
-            reads.session(&key.parse().expect("a key")).await.expect("an answer").expect("a session");
-        assert_eq!(session.ended_at.is_some(), ended, "{session:?}");
-    }
-    world.database.sql(
-        "INSERT INTO throttles SELECT 'address:old' || n, 1, now(), now() - interval '1 day' FROM generate_series(1, 1500) n",
-    );
-    let (removed, more) = cleanup::remove(&database, Expiring::Throttles).await.expect("removed");
-    assert_eq!((removed, more), (1_000, true));
-    let (removed, more) = cleanup::remove(&database, Expiring::Throttles).await.expect("removed");
-    assert_eq!((removed, more), (500, false));
-    while cleanup::end_idle(&database).await.expect("ended").1 {}
-    while cleanup::remove(&database, Expiring::Sessions).await.expect("removed").1 {}
-    let state = world.database.sql(&format!(
-        "SELECT string_agg(coalesce(end_reason, 'open'), ',' ORDER BY seen_at) FROM sessions WHERE user_id = '{}'",
-        person.id
-    ));
-    assert_eq!(state, "idle,open", "the third is gone");
 }
