@@ -120,6 +120,7 @@ impl Group {
         }
         let (events, receiver) = mpsc::unbounded_channel();
         let context = Context {
+            refusal: Mutex::default(),
             consumer: OnceLock::new(),
             events,
             owned: Mutex::default(),
@@ -242,6 +243,8 @@ struct Owned {
 type Key = (String, i32);
 
 pub(super) struct Context {
+    /// Why brokers do not let this client in, in librdkafka's words: a question that has run out of time does not know.
+    refusal: Mutex<Option<String>>,
     consumer: OnceLock<Weak<BaseConsumer<Self>>>,
     events: mpsc::UnboundedSender<GroupEvent>,
     owned: Mutex<HashMap<Key, Owned>>,
@@ -261,6 +264,10 @@ impl Context {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Owned>> {
         self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refusal(&self) -> MutexGuard<'_, Option<String>> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn late(&self) -> MutexGuard<'_, HashMap<Key, oneshot::Receiver<()>>> {
@@ -312,13 +319,16 @@ impl Context {
                     missing.push(*topic)
                 }
                 Err(error) => {
-                    let why =
-                        error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
+                    let code = || {
+                        error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string())
+                    };
+                    let why = self.refusal().clone().unwrap_or_else(code);
                     self.tell(GroupEvent::Reach(Err(why)));
                     return None;
                 }
             }
         }
+        *self.refusal() = None;
         let count = missing.len();
         self.tell(GroupEvent::Reach(Ok(())));
         self.tell(GroupEvent::Missing(missing));
@@ -409,6 +419,11 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "librdkafka");
+        let code = error.rdkafka_error_code();
+        if matches!(code, Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL)) {
+            // Kept until a broker answers: librdkafka says the same thing once in a while only.
+            *self.refusal() = Some(reason.split_whitespace().collect::<Vec<_>>().join(" "));
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 use parley::wire::{CHAT_EVENT, DEAD_LETTER, Kind};
 
 use super::world::{KafkaRef, World};
-use crate::fixtures::{Kafka, Postgres, eventually, unique};
+use crate::fixtures::{Binary, Kafka, Postgres, eventually, unique};
 
 /// What docs/security.md says that a worker needs, and nothing else.
 fn allow(kafka: &Kafka, user: &str, group: &str) {
@@ -92,17 +92,49 @@ async fn everything_over_tls_with_the_least_rights() {
     assert!(!worker.log().contains(&secret), "the password is in the log");
     assert!(worker.stop().await.success());
 
-    // An authority that did not sign the broker: no connection, one reason, no crash.
-    let mut wrong = env;
-    wrong[2].1 = authority.as_str();
-    let worker = world.worker_with(&kinds, &[], &wrong);
-    eventually("Kafka to be missed", || async {
+    // An authority that did not sign the broker; a password that is not the user's: no connection, and each says why.
+    for (n, value, word) in [(2, authority.as_str(), "certificate"), (4, "not-the-secret", "uthentication")] {
+        let mut wrong = env;
+        wrong[n].1 = value;
+        let worker = world.worker_with(&kinds, &[], &wrong);
+        let reason = refused(&worker, "kafka").await;
+        assert!(reason.contains(word) && !reason.contains("not-the-secret"), "{reason}");
+        assert!(worker.stop().await.success());
+    }
+
+    // Nor does anybody believe a PostgreSQL that another authority signed, or one that goes by another name.
+    let other = format!("{}?sslmode=verify-full&sslrootcert={kafka_ca}", world.database.url("worker"));
+    let elsewhere = url.replace("@127.0.0.1:", "@localhost:");
+    // The name is what is wrong: without a look at it the same address is good.
+    let unnamed = elsewhere.replace("verify-full", "verify-ca");
+    let connected = || {
+        world.database.sql(
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = 'parley_worker' AND datname = current_database()",
+        )
+    };
+    for (wrong, what) in [(&other, "another authority"), (&elsewhere, "another name")] {
+        let mut env = env;
+        env[5].1 = wrong;
+        let worker = world.worker_with(&kinds, &[], &env);
+        let reason = refused(&worker, "postgres").await;
+        assert!(reason.contains("certificate"), "{what}: {reason}");
+        eventually("nobody to be connected", || async { (connected() == "0").then_some(()) }).await;
+        assert!(worker.stop().await.success());
+    }
+    let mut env = env;
+    env[5].1 = &unnamed;
+    assert!(world.worker_with(&kinds, &[], &env).ready().await.stop().await.success());
+    fs::remove_dir_all(folder).expect("removed");
+}
+
+/// Why a dependency is missed, once that is known.
+async fn refused(worker: &Binary, dependency: &str) -> String {
+    eventually(&format!("{dependency} to be missed"), || async {
         let (_, body) = worker.get("/readyz").await?;
         let report: serde_json::Value = serde_json::from_str(&body).ok()?;
-        let kafka = &report["dependencies"]["kafka"];
-        (kafka["ready"] == false && kafka["reason"] != "not reached yet").then_some(())
+        let told = &report["dependencies"][dependency];
+        let reason = told["reason"].as_str().filter(|reason| *reason != "not reached yet")?;
+        (told["ready"] == false).then(|| reason.to_owned())
     })
-    .await;
-    assert!(worker.stop().await.success());
-    fs::remove_dir_all(folder).expect("removed");
+    .await
 }
