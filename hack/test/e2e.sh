@@ -18,6 +18,8 @@ else
 	# What was scraped so far, as pictures for docs/dashboards.md.
 	[ -z "${PICTURES:-}" ] || node "$here/../dashboards/pictures.mjs" http://127.0.0.1:9095 "$PICTURES"
 	run bundle::watched
+	"$here/marker.sh" pods
 	# Uninstalls, reinstalls, upgrades, rolls back, and ends with the deletion of the namespace.
 	run bundle::life
+	"$here/marker.sh"
 fi

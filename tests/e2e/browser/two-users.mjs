@@ -49,7 +49,7 @@ async function signUp({ name, page, on }) {
   await page.goto(base);
   await on('go-signup').click();
   await on('signup-user').fill(name);
-  await on('signup-password').fill(`password of ${name}`);
+  await on('signup-password').fill(`a generated password of ${name}`);
   await on('signup-email').fill(`${name}@example.com`);
   await on('signup-name').fill(name);
   await on('signup-submit').click();
@@ -60,7 +60,7 @@ async function logIn({ name, on }) {
   await on('connection').or(on('login-submit')).first().waitFor();
   if (await on('login-submit').isVisible()) {
     await on('login-user').fill(name);
-    await on('login-password').fill(`password of ${name}`);
+    await on('login-password').fill(`a generated password of ${name}`);
     await on('login-submit').click();
   }
   await live({ on });

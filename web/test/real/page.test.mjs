@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { id, live, logIn, serious, until } from "../browser.mjs";
-import { friends, member, open, origin, password, person, room, run, texts, write } from "./people.mjs";
+import { id, live, serious, until } from "../browser.mjs";
+import { friends, logIn, member, open, origin, password, person, room, run, texts, write } from "./people.mjs";
 
 const message = (seq) => `${id("message")}[data-seq="${seq}"]`;
 

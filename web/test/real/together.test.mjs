@@ -1,8 +1,8 @@
 // What people do together in the page, on a running Parley.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { id, live, logIn, until } from "../browser.mjs";
-import { friends, open, origin, person, room, texts, write } from "./people.mjs";
+import { id, live, until } from "../browser.mjs";
+import { friends, logIn, open, origin, password, person, room, texts, write } from "./people.mjs";
 
 test("status, unread counts, read marks, deep links and logging out everywhere", async () => {
   const [mina, luca] = [await person("mina"), await person("luca")];
@@ -68,14 +68,14 @@ test("a room is left, which those who stay are told, and its messages reach the 
 test("a wrong password, a name that is taken and a room of others are told in words; logging out here ends this session alone", async () => {
   const mina = await person("taken");
   const page = await open();
-  await logIn(page, mina.userId, "not-the-password");
+  await logIn(page, mina.userId, `not ${password}`);
   await page.waitForSelector(`${id("request-note")}[data-phase="failed"]`);
   assert.match(await page.textContent(id("request-note")), /password is wrong/);
   await page.click(id("go-signup"));
   await page.fill(id("signup-user"), mina.userId);
   await page.fill(id("signup-name"), "x");
   await page.fill(id("signup-email"), "x@example.org");
-  await page.fill(id("signup-password"), "password2");
+  await page.fill(id("signup-password"), `${password} 2`);
   await page.click(id("signup-submit"));
   await page.waitForSelector(`${id("request-note")}[data-phase="failed"]`);
   assert.match(await page.textContent(id("request-note")), /taken/);
