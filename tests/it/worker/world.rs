@@ -181,10 +181,21 @@ impl World {
 
     /// Runs one of the worker's commands as somebody in its pod would: what it printed, or what it complained of.
     pub(super) fn command(&self, args: &[&str], input: &str) -> Result<String, String> {
+        self.command_with(args, input, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(super) fn command_with(
+        &self,
+        args: &[&str],
+        input: &str,
+        more: &[(String, String)],
+    ) -> Result<String, String> {
         use std::{io::Write as _, process::Stdio};
         let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_worker"))
             .args(args)
             .envs(self.environment("AddChat"))
+            .envs(more.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
