@@ -46,4 +46,5 @@ pub use args::{Controller, RunArgs};
 pub use lint::LintArgs;
 pub use preview::{Output, PlanArgs};
 pub use run::run;
+pub use secret::SecretArgs;
 pub use uninstall::UninstallArgs;
