@@ -54,7 +54,7 @@ const ASK: &str = "
         FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) AS acl
         WHERE pronamespace = 'public'::regnamespace AND acl.grantee <> proowner
         UNION ALL
-        SELECT 'default ' || defaclobjtype, acl.* FROM pg_default_acl, aclexplode(defaclacl) AS acl
+        SELECT 'default ' || defaclobjtype::text, acl.* FROM pg_default_acl, aclexplode(defaclacl) AS acl
     )
     SELECT object || ': ' || coalesce(rolname, 'PUBLIC') || ' '
         || string_agg(privilege_type || CASE WHEN is_grantable THEN '*' ELSE '' END, ' ' ORDER BY privilege_type)
