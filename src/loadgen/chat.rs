@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::{Actor, Audit, Findings, Heard, SetupError};
+use super::{Actor, Audit, ClientError, Findings, Heard, SetupError};
 use crate::ids::{RequestId, RoomId, UserId};
 
 /// Messages under way at once, at most: beyond it the schedule slips, which the latency then shows.
@@ -67,6 +67,17 @@ pub struct ChatReport {
     pub reconnects: u64,
     /// `resync` events: the gateway could not prove that nothing was missed.
     pub resyncs: u64,
+    /// Streams whose connection ended before they did: of a gateway that was killed, or whose end somebody cut off.
+    pub cut: u64,
+    /// What gateways sent and must not send, the first few.
+    pub breaches: Vec<String>,
+}
+
+impl ChatReport {
+    /// Whether nothing was lost or doubled, and every byte of every stream was as it must be.
+    pub fn clean(&self) -> bool {
+        self.findings.clean() && self.breaches.is_empty()
+    }
 }
 
 #[derive(Debug)]
@@ -78,6 +89,8 @@ struct Shared {
     given_up: usize,
     reconnects: u64,
     resyncs: u64,
+    cut: u64,
+    breaches: Vec<String>,
     /// Listeners whose stream was live at least once.
     live: usize,
 }
@@ -106,6 +119,8 @@ pub async fn run_chat(args: &ChatArgs) -> Result<ChatReport, SetupError> {
         given_up: 0,
         reconnects: 0,
         resyncs: 0,
+        cut: 0,
+        breaches: Vec::new(),
         live: 0,
     }));
     let stage = set_stage(args, &state).await?;
@@ -144,6 +159,8 @@ pub async fn run_chat(args: &ChatArgs) -> Result<ChatReport, SetupError> {
             max_ms: at(1.0),
             reconnects: s.reconnects,
             resyncs: s.resyncs,
+            cut: s.cut,
+            breaches: s.breaches.clone(),
         }
     }))
 }
@@ -236,6 +253,13 @@ impl Shared {
         self.audit.heard(by, heard);
     }
 
+    fn ended(&mut self, error: &ClientError) {
+        self.cut += u64::from(error.is_cut());
+        if error.is_breach() && self.breaches.len() < 10 {
+            self.breaches.push(error.to_string());
+        }
+    }
+
     fn record(&mut self, due: Instant, heard: Instant) {
         let micros = heard.saturating_duration_since(due).as_micros();
         self.latency.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX).max(1));
@@ -244,34 +268,45 @@ impl Shared {
 
 /// Listens as one user, resuming from the last cursor, until aborted.
 async fn listen(actor: Actor, state: State) {
-    let mut cursor: Option<String> = None;
-    let mut live = false;
+    let (mut cursor, mut live) = (None, false);
     loop {
-        if let Ok(mut stream) = actor.client.events(cursor.as_deref()).await {
-            while let Ok(Some(block)) = stream.next().await {
-                let at = Instant::now();
-                // A stream's first blocks may have no id yet: the one of the stream before stays in force.
-                if block.id.is_some() {
-                    cursor.clone_from(&block.id);
-                }
-                match block.event.as_str() {
-                    "message" => {
-                        if let Some(heard) = read(&block.data) {
-                            with(&state, |s| s.hear(&actor.user, heard, at));
-                        }
-                    }
-                    "hello" if !live && block.data.contains("\"userId\":\"") => {
-                        live = true;
-                        with(&state, |s| s.live += 1);
-                    }
-                    "resync" => with(&state, |s| s.resyncs += 1),
-                    _ => {}
-                }
-            }
+        if let Err(error) = listen_once(&actor, &state, &mut cursor, &mut live).await {
+            with(&state, |s| s.ended(&error));
         }
         with(&state, |s| s.reconnects += 1);
         sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// One stream from its opening to its end.
+async fn listen_once(
+    actor: &Actor,
+    state: &State,
+    cursor: &mut Option<String>,
+    live: &mut bool,
+) -> Result<(), ClientError> {
+    let mut stream = actor.client.events(cursor.as_deref()).await?;
+    while let Some(block) = stream.next().await? {
+        let at = Instant::now();
+        // A stream's first blocks may have no id yet: the one of the stream before stays in force.
+        if block.id.is_some() {
+            cursor.clone_from(&block.id);
+        }
+        match block.event.as_str() {
+            "message" => {
+                if let Some(heard) = read(&block.data) {
+                    with(state, |s| s.hear(&actor.user, heard, at));
+                }
+            }
+            "hello" if !*live && block.data.contains("\"userId\":\"") => {
+                *live = true;
+                with(state, |s| s.live += 1);
+            }
+            "resync" => with(state, |s| s.resyncs += 1),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn read(data: &str) -> Option<Heard> {

@@ -52,6 +52,9 @@ pub enum ClientError {
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Broken(#[from] std::io::Error),
+    /// The connection ended inside an answer, or before it.
+    #[error("the connection ended before the answer did")]
+    Cut,
     /// The answer is no HTTP.
     #[error("the answer is no HTTP: {0}")]
     NoHttp(&'static str),
@@ -61,6 +64,20 @@ pub enum ClientError {
     /// The event stream was answered with something else than 200.
     #[error("the event stream was answered with status {0}")]
     Status(u16),
+}
+
+impl ClientError {
+    /// Whether the gateway sent what it must never send, whatever became of it: bytes that are no HTTP or no event stream of ours, an
+    /// event that it ended a stream inside of, a status that EventSource gives up at.
+    pub fn is_breach(&self) -> bool {
+        matches!(self, Self::NoHttp(_) | Self::Grammar(_) | Self::Status(_))
+    }
+
+    /// Whether the connection ended before the answer did. The system does that for a process that is killed, anywhere, also inside
+    /// an event; a gateway that lives ends its streams itself. Only who knows whether it was killed can say whether this is wrong.
+    pub fn is_cut(&self) -> bool {
+        matches!(self, Self::Cut | Self::Broken(_) | Self::Http(_))
+    }
 }
 
 impl Answer {

@@ -134,7 +134,7 @@ impl Command for LoadgenCli {
                 }
                 let report = run_chat(&args).await.map_err(Exit::failure)?;
                 tell(&report)?;
-                held(report.findings.clean(), "messages were lost or doubled: see the findings above")
+                held(report.clean(), "messages were lost or doubled, or streams were not as they must be: see above")
             }
             Scenario::Topics { bootstrap, chat_partitions } => {
                 make_topics(&bootstrap, chat_partitions).await.map_err(Exit::failure)
@@ -159,7 +159,9 @@ impl Command for LoadgenCli {
                 held(report.breaches.is_empty(), "see the breaches above")
             }
             Scenario::Connect { stage, target, rate } => {
-                tell(&run_connect(&stage, &target, rate).await.map_err(Exit::failure)?)
+                let report = run_connect(&stage, &target, rate).await.map_err(Exit::failure)?;
+                tell(&report)?;
+                held(report.breaches.is_empty(), "see the breaches above")
             }
             Scenario::Drain { stage, target, leaving, talk } => {
                 let report = run_drain(&stage, &target, &leaving, &talk).await.map_err(Exit::failure)?;

@@ -52,7 +52,10 @@ impl Stream {
             if let Some(end) = seen.windows(4).position(|four| four == b"\r\n\r\n") {
                 break (Head::read(&seen[..end])?, seen.split_off(end + 4));
             }
-            if seen.len() == before || seen.len() > LONGEST_HEAD {
+            if seen.len() == before {
+                return Err(ClientError::Cut);
+            }
+            if seen.len() > LONGEST_HEAD {
                 return Err(ClientError::NoHttp("the head of an answer has no end"));
             }
         };
@@ -73,7 +76,7 @@ impl Stream {
     /// The next block; `None` when the server closed the stream. Safe to drop while it waits.
     ///
     /// # Errors
-    /// When the connection breaks or the stream breaks its grammar, or HTTP's.
+    /// When the connection breaks or the stream breaks its grammar, or HTTP's: [`ClientError::is_breach`] tells which.
     pub async fn next(&mut self) -> Result<Option<Message>, ClientError> {
         loop {
             if let Some(block) = self.blocks.pop_front() {
@@ -177,7 +180,7 @@ impl Chunks {
     fn end(&self) -> Result<(), ClientError> {
         match self {
             Self::Plain | Self::Over => Ok(()),
-            _ => Err(ClientError::NoHttp("the connection ended before its last chunk")),
+            _ => Err(ClientError::Cut),
         }
     }
 
@@ -273,6 +276,61 @@ mod tests {
         ] {
             let told = pushed(body.as_bytes(), 100);
             assert!(matches!(told, Err(ClientError::NoHttp(_))), "{body:?}: {told:?}");
+        }
+    }
+
+    /// What becomes of a stream whose server sends this and then closes; with `reset` it lets the connection break.
+    async fn served(answer: &[u8], reset: bool) -> ClientError {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let serve = async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            // The whole request, so that closing does not reset by itself.
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(socket.read_u8().await.unwrap());
+            }
+            socket.write_all(answer).await.unwrap();
+            if reset {
+                socket2::SockRef::from(&socket).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+            }
+        };
+        let client = super::super::Client::new(addr);
+        let read = async {
+            let mut stream = client.events(None).await?;
+            while stream.next().await?.is_some() {}
+            Ok::<_, ClientError>(())
+        };
+        let (told, ()) = tokio::join!(read, serve);
+        told.expect_err("no such stream ends well")
+    }
+
+    #[tokio::test]
+    async fn a_breach_is_told_from_a_connection_that_was_cut() {
+        const HEAD: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+        let whole = HEAD.to_owned() + &chunk(EVENT);
+        // What a killed process leaves: nothing, half a head, whole events, half of one.
+        for left in ["", &HEAD[..20], &whole, &whole[..whole.len() - 9]] {
+            for reset in [false, true] {
+                let told = served(left.as_bytes(), reset).await;
+                assert!(told.is_cut() && !told.is_breach(), "{left:?} {reset}: {told}");
+            }
+        }
+        // What no process may send, though it be killed right after.
+        let last = "0\r\n\r\n";
+        for wrong in [
+            whole.clone() + &chunk("event: message\nda") + last,
+            whole.clone() + &chunk("data: {}\n\n"),
+            whole.clone() + "zz\r\n",
+            whole.clone() + "1\r\nid",
+            HEAD.to_owned() + &chunk("event: message\ndata: {}\nid: v1.a.b\n\n"),
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_owned(),
+            "SSH-2.0-OpenSSH\r\n\r\n".to_owned(),
+        ] {
+            let told = served(wrong.as_bytes(), false).await;
+            assert!(told.is_breach() && !told.is_cut(), "{wrong:?}: {told}");
         }
     }
 

@@ -1,7 +1,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -15,10 +15,10 @@ use tokio::{
 use super::{
     BenchError, Cores, Quantiles, Stage, Target,
     idle::round,
-    tally::{histogram, quantiles},
+    tally::{Tally, histogram, quantiles},
     usage::{Usage, resident},
 };
-use crate::loadgen::{Client, Stream};
+use crate::loadgen::{Client, Message, Stream};
 
 /// How long the last of them may take.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -41,10 +41,12 @@ pub struct ConnectReport {
     pub cores: Cores,
     /// Resident memory of the gateway at the end.
     pub resident_mib: f64,
+    /// What went wrong.
+    pub breaches: Vec<String>,
 }
 
 struct Shared {
-    live: AtomicUsize,
+    tally: Tally,
     sent_away: AtomicU64,
     micros: Mutex<Histogram<u64>>,
 }
@@ -55,7 +57,7 @@ struct Shared {
 /// When not all become live, or the process cannot be looked at.
 pub async fn run_connect(stage: &Stage, target: &Target, rate: f64) -> Result<ConnectReport, BenchError> {
     let shared = Arc::new(Shared {
-        live: AtomicUsize::new(0),
+        tally: Tally::new(),
         sent_away: AtomicU64::new(0),
         micros: Mutex::new(histogram()),
     });
@@ -69,17 +71,18 @@ pub async fn run_connect(stage: &Stage, target: &Target, rate: f64) -> Result<Co
         client.set_cookie(Some(stage.cookie(user)));
         let shared = Arc::clone(&shared);
         streams.spawn(async move {
-            let mut stream = open(&client, &shared.sent_away).await;
+            let mut stream = open(&client, &shared).await;
             let micros = u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
             shared.micros.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(micros);
-            shared.live.fetch_add(1, Ordering::Relaxed);
-            while let Ok(Some(_)) = stream.next().await {}
+            shared.tally.live.fetch_add(1, Ordering::Relaxed);
+            while next(&mut stream, &shared).await.is_some() {}
         });
     }
-    while shared.live.load(Ordering::Relaxed) < stage.users as usize {
+    while shared.tally.live.load(Ordering::Relaxed) < stage.users as usize {
         if start.elapsed() > PATIENCE {
-            let live = shared.live.load(Ordering::Relaxed);
-            return Err(BenchError::Gather { live, of: stage.users as usize, breaches: Vec::new() });
+            let live = shared.tally.live.load(Ordering::Relaxed);
+            let breaches = shared.tally.breaches();
+            return Err(BenchError::Gather { live, of: stage.users as usize, breaches });
         }
         sleep(Duration::from_millis(10)).await;
     }
@@ -94,24 +97,38 @@ pub async fn run_connect(stage: &Stage, target: &Target, rate: f64) -> Result<Co
         sent_away: shared.sent_away.load(Ordering::Relaxed),
         cores,
         resident_mib: round(resident(target.pid)? as f64 / f64::from(1 << 20)),
+        breaches: shared.tally.breaches(),
     })
 }
 
 /// Tries until a stream is live, and waits in between as it is told to.
-async fn open(client: &Client, sent_away: &AtomicU64) -> Stream {
+async fn open(client: &Client, shared: &Shared) -> Stream {
     let mut retry = Duration::from_secs(1);
     loop {
-        if let Ok(mut stream) = client.events(None).await {
-            while let Ok(Some(block)) = stream.next().await {
-                if let Some(millis) = block.retry {
-                    retry = Duration::from_millis(millis);
-                }
-                if block.event == "hello" && block.data.contains("\"userId\":\"") {
-                    return stream;
+        match client.events(None).await {
+            Ok(mut stream) => {
+                while let Some(block) = next(&mut stream, shared).await {
+                    if let Some(millis) = block.retry {
+                        retry = Duration::from_millis(millis);
+                    }
+                    if block.event == "hello" && block.data.contains("\"userId\":\"") {
+                        return stream;
+                    }
                 }
             }
+            Err(error) if error.is_breach() => shared.tally.breach(error.to_string()),
+            // No room in the kernel's queue at the moment: tried again like one that was sent away.
+            Err(_) => {}
         }
-        sent_away.fetch_add(1, Ordering::Relaxed);
+        shared.sent_away.fetch_add(1, Ordering::Relaxed);
         sleep(retry).await;
     }
+}
+
+/// The next block; none when the stream has ended, well or not. The gateway lives: it cuts no stream.
+async fn next(stream: &mut Stream, shared: &Shared) -> Option<Message> {
+    stream.next().await.unwrap_or_else(|error| {
+        shared.tally.broke(&error);
+        None
+    })
 }

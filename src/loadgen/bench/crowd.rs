@@ -114,12 +114,9 @@ impl Listener {
             // Whoever was sent away by one stays with the next: balancers do not offer what is gone.
             let gateway = self.gateways[turn.min(self.gateways.len() - 1)];
             match self.listen(gateway, &mut cursor, &mut retry).await {
-                Ok(()) => {}
-                Err(error @ (ClientError::Grammar(_) | ClientError::Status(_))) => {
-                    self.tally.breach(error.to_string());
-                }
-                // A gateway that is gone or going: the next one is asked.
-                Err(_) => {}
+                Err(error) if error.is_breach() => self.tally.breach(error.to_string()),
+                // A gateway that is gone or going before it answers: the next one is asked.
+                Ok(()) | Err(_) => {}
             }
             sleep(retry).await;
             turn += 1;
@@ -137,7 +134,10 @@ impl Listener {
         let mut permit = self.opening.acquire().await.ok();
         let mut stream = self.client.at(gateway).events(cursor.as_deref()).await?;
         let mut live = Live { tally: &self.tally, counted: false };
-        while let Some(block) = stream.next().await? {
+        while let Some(block) = stream.next().await.unwrap_or_else(|error| {
+            self.tally.broke(&error);
+            None
+        }) {
             cursor.clone_from(&block.id);
             if let Some(millis) = block.retry {
                 *retry = Duration::from_millis(millis);

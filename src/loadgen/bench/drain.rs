@@ -68,6 +68,7 @@ pub async fn run_drain(
         sleep(Duration::from_secs(3)).await;
         let pid = i32::try_from(target.pid).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| std::io::Error::other("--pid is no process"))?;
+        crowd.tally.killed.store(leaving.kill, Ordering::Relaxed);
         kill_process(pid, signal).map_err(std::io::Error::from)?;
         let asked = Instant::now();
         while resident(target.pid).is_ok() {

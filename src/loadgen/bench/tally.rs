@@ -6,6 +6,8 @@ use std::sync::{
 use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
+use crate::loadgen::ClientError;
+
 /// What all listeners of a run heard together.
 #[derive(Debug)]
 pub(in crate::loadgen) struct Tally {
@@ -19,6 +21,8 @@ pub(in crate::loadgen) struct Tally {
     pub(super) returns: Mutex<Vec<Instant>>,
     /// What went wrong, the first few of each run.
     pub(super) breaches: Mutex<Vec<String>>,
+    /// A gateway is killed: its streams end anywhere.
+    pub(super) killed: AtomicBool,
     /// Whether latencies are written down.
     pub(in crate::loadgen) measuring: AtomicBool,
     /// From the moment a message was due.
@@ -69,6 +73,7 @@ impl Tally {
             resyncs: AtomicU64::new(0),
             returns: Mutex::default(),
             breaches: Mutex::default(),
+            killed: AtomicBool::new(false),
             measuring: AtomicBool::new(false),
             whole: Mutex::new(histogram()),
             stored: Mutex::new(histogram()),
@@ -89,6 +94,13 @@ impl Tally {
         let mut breaches = lock(&self.breaches);
         if breaches.len() < 10 {
             breaches.push(what);
+        }
+    }
+
+    /// A stream that had begun did not end as it must. That its connection was cut is no breach of a gateway that is killed.
+    pub(super) fn broke(&self, error: &ClientError) {
+        if error.is_breach() || (error.is_cut() && !self.killed.load(Ordering::Relaxed)) {
+            self.breach(error.to_string());
         }
     }
 
@@ -143,6 +155,17 @@ mod tests {
         [5, 6, 6, 9, 7].into_iter().for_each(|seq| ear.hear(seq));
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         assert_eq!((count(&ear.gaps), count(&ear.repeats), ear.last.load(Ordering::Relaxed)), (2, 2, 9));
+    }
+
+    #[test]
+    fn a_cut_is_a_breach_unless_the_gateway_was_killed() {
+        let tally = Tally::new();
+        tally.broke(&ClientError::Cut);
+        tally.killed.store(true, Ordering::Relaxed);
+        tally.broke(&ClientError::Cut);
+        tally.broke(&ClientError::NoHttp("framed wrongly"));
+        let told = [ClientError::Cut, ClientError::NoHttp("framed wrongly")].map(|error| error.to_string());
+        assert_eq!(tally.breaches(), told);
     }
 
     #[test]

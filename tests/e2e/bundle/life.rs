@@ -177,7 +177,7 @@ async fn works(after: &str, before: &Before) {
     let report = run_chat(&args).await.expect("the stage is set");
     eprintln!("after {after}: {report:?}");
     assert_eq!((report.due, report.accepted), (30, 30), "after {after}");
-    assert!(report.findings.clean(), "after {after}: {:?}", report.findings);
+    assert!(report.clean(), "after {after}: {report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -114,7 +114,7 @@ async fn a_rolling_upgrade_of_all_three_under_load_loses_and_doubles_nothing() {
     let report = load.await.expect("the load ends").expect("the stage was set");
     eprintln!("load while everything was replaced: {report:?}");
     assert_eq!((report.due, report.given_up), (report.accepted, 0));
-    assert!(report.findings.clean(), "{:?}", report.findings);
+    assert!(report.clean(), "{report:?}");
     assert!(report.reconnects > 0, "the streams moved to the new gateway under the load");
     for pod in pods("app.kubernetes.io/part-of=parley") {
         for container in pod["status"]["containerStatuses"].as_array().expect("a list") {

@@ -11,7 +11,7 @@ use std::{
 use hyper::Method;
 use parley::{
     ids::{RequestId, RoomId, UserId},
-    loadgen::{Actor, Client, Message},
+    loadgen::{Actor, Client, ClientError, Message},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -250,17 +250,30 @@ impl Ear {
         let mut cursor: Option<String> = None;
         loop {
             let client = self.next_gateway();
-            if let Ok(Ok(mut stream)) = timeout(SILENCE, client.events(cursor.as_deref())).await {
-                while let Ok(Ok(Some(block))) = timeout(SILENCE, stream.next()).await {
-                    if block.id.is_some() {
-                        cursor.clone_from(&block.id);
-                    }
-                    self.take(&block).await;
-                }
+            if let Err(error) = self.hear_one(&client, &mut cursor).await
+                && error.is_breach()
+            {
+                // A connection that is cut, though inside an event, is what killing and freezing bring about; wrong bytes are not.
+                let what = format!("a stream of {} in room {}: {error}", self.member, self.circle);
+                locked(&self.book).broken.push(what);
             }
             locked(&self.book).reconnects += 1;
             sleep(Duration::from_millis(150)).await;
         }
+    }
+
+    /// One stream, until it ends or falls silent.
+    async fn hear_one(&mut self, client: &Client, cursor: &mut Option<String>) -> Result<(), ClientError> {
+        let Ok(opened) = timeout(SILENCE, client.events(cursor.as_deref())).await else { return Ok(()) };
+        let mut stream = opened?;
+        while let Ok(block) = timeout(SILENCE, stream.next()).await {
+            let Some(block) = block? else { break };
+            if block.id.is_some() {
+                cursor.clone_from(&block.id);
+            }
+            self.take(&block).await;
+        }
+        Ok(())
     }
 
     fn next_gateway(&mut self) -> Client {

@@ -210,10 +210,12 @@ impl Ear {
         panic!("no stream of {} began within {DEADLINE:?}", person.id);
     }
 
-    /// The next block; `None` at the end of the stream.
+    /// The next block; `None` at the end of the stream. Fails when the stream breaks its grammar or HTTP's, or is cut: no test here
+    /// kills a gateway that somebody listens to.
     pub(crate) async fn next(&mut self) -> Option<Message> {
-        let next = tokio::time::timeout(DEADLINE, self.stream.next()).await.expect("something comes in time");
-        let block = next.ok().flatten()?;
+        let next = tokio::time::timeout(DEADLINE, self.stream.next()).await;
+        let next = next.unwrap_or_else(|_| panic!("nothing within {DEADLINE:?}: {}", self.summary()));
+        let block = next.unwrap_or_else(|error| panic!("{error}, after {}", self.summary()))?;
         self.heard.push(block.clone());
         Some(block)
     }
