@@ -42,11 +42,16 @@ run() {
 	# One room with everybody in it, five messages a second: what the peers' figures are of.
 	big) scenario big fanout "$STREAMS" 10000 "" --rate 5 --seconds 10 ;;
 	thousand) scenario thousand fanout $((STREAMS / 10)) 1000 "" --rate 5 --seconds 10 ;;
-	# A thousand that read and a thousand that do not, in the same rooms.
-	stuck) scenario stuck stuck 2000 100 "PARLEY_STREAM_QUEUE_KIB=64" --rate 40 --seconds 15 --message-bytes 4096 --rounds 3 ;;
+	# A thousand that read and a thousand that do not, in the same rooms. The kernel's buffers are filled before each phase; what the
+	# phase brings then fits the queues nearly, so that they wait for most of it and are cut in the end.
+	stuck)
+		scenario stuck stuck 2000 100 "PARLEY_STREAM_QUEUE_KIB=128" --admin "127.0.0.1:$((PORTS + 5))" --rate 40 --seconds 15 \
+			--message-bytes 4096 --rounds 3
+		;;
 	drain)
 		gateway other 1
-		scenario drain drain $((STREAMS / 2)) 100 "PARLEY_DRAIN_SECONDS=30" --other "127.0.0.1:$((PORTS + 6))" --rate 25 --seconds 45
+		scenario drain drain $((STREAMS / 2)) 100 "PARLEY_DRAIN_SECONDS=30" --other "127.0.0.1:$((PORTS + 6))" --drain-seconds 30 --rate 25 \
+			--seconds 45
 		;;
 	# The other one has to take all who come back at once from a gateway that was killed.
 	crash)

@@ -38,7 +38,7 @@ const after = made({
   "worker-scaling-1-1": backlog(20_000), "worker-scaling-4-1": backlog(29_000),
   "gateway-big": { streams: 10_000, residentMib: 100, rounds: [41, 43, 45].map((p99) => ({ deliveriesPerSecond: 50_000, fromDueMs: { ...latency, p99 }, fromStoredMs: latency, gatewayMicrosPerDelivery: 9 })) },
   "gateway-idle": { streams: 10_000, kibPerStream: 6.8 }, "gateway-connect": { streams: 10, duePerSecond: 5, fromDueMs: latency, sentAway: 0 },
-  "gateway-stuck": { healthy: 10, stuck: 10, p50Ratio: 1, p99Ratio: 1.1 }, "gateway-drain": { returned: 10, overSeconds: 3, peakToMean: 1.2, lost: 0 },
+  "gateway-stuck": { healthy: 10, stuck: 10, queuedBytes: [3 << 20], p50Ratio: 1, p99Ratio: 1.1 }, "gateway-drain": { returned: 10, overSeconds: 3, peakToMean: 1.2, lost: 0 },
   "gateway-crash": { returned: 10, overSeconds: 3, lost: 0 }, "gateway-flood": { connectsPerSecond: 10, beforeMs: latency, duringMs: latency, lost: 0, beforeMib: 20, peakMib: 30 },
   "gateway-day": { streams: 100, rate: 50, actions: { say: { count: 5, failed: 0, millis: latency } }, deliveries: 50, lost: 0, fromDueMs: latency },
   "counts-worker": { allocationsPerMessage: 51.5, callsPerMessage: 0.25 }, "counts-gateway": { allocationsPerDelivery: 1.25, callsPerDelivery: 1.5 },

@@ -27,6 +27,8 @@ pub(super) struct Head {
     pub(super) status: u16,
     pub(super) cookies: Vec<String>,
     chunked: bool,
+    /// Bytes of a body that is not in chunks, when it says so: of a stream that was refused.
+    length: Option<usize>,
 }
 
 impl Stream {
@@ -61,7 +63,7 @@ impl Stream {
         };
         let mut stream = Self {
             socket,
-            chunks: Chunks::new(head.chunked),
+            chunks: Chunks::of(&head),
             parser: Parser::default(),
             blocks: VecDeque::new(),
             last_id: None,
@@ -124,11 +126,12 @@ impl Head {
         let text = std::str::from_utf8(bytes).map_err(|_| WRONG)?;
         let mut lines = text.split("\r\n");
         let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok());
-        let mut head = Self { status: status.ok_or(WRONG)?, cookies: Vec::new(), chunked: false };
+        let mut head = Self { status: status.ok_or(WRONG)?, cookies: Vec::new(), chunked: false, length: None };
         for line in lines {
             let (name, value) = line.split_once(": ").ok_or(WRONG)?;
             match name.to_ascii_lowercase().as_str() {
                 "set-cookie" => head.cookies.push(value.to_owned()),
+                "content-length" => head.length = Some(value.parse().map_err(|_| WRONG)?),
                 "transfer-encoding" if value == "chunked" => head.chunked = true,
                 "transfer-encoding" => return Err(ClientError::NoHttp("an unknown transfer encoding")),
                 _ => {}
@@ -143,6 +146,10 @@ impl Head {
 enum Chunks {
     /// Not in chunks: the body ends with the connection.
     Plain,
+    /// Not in chunks, and of which so much is to come.
+    Sized {
+        left: usize,
+    },
     /// In the line before a chunk: so many digits, so large so far.
     Size {
         digits: u8,
@@ -168,8 +175,15 @@ enum Chunks {
 }
 
 impl Chunks {
-    fn new(chunked: bool) -> Self {
-        if chunked { Self::Size { digits: 0, size: 0 } } else { Self::Plain }
+    const NEXT: Self = Self::Size { digits: 0, size: 0 };
+
+    fn of(head: &Head) -> Self {
+        match (head.chunked, head.length) {
+            (true, _) => Self::NEXT,
+            (false, Some(0)) => Self::Over,
+            (false, Some(left)) => Self::Sized { left },
+            (false, None) => Self::Plain,
+        }
     }
 
     fn over(&self) -> bool {
@@ -194,6 +208,13 @@ impl Chunks {
         while let Some((byte, rest)) = bytes.split_first() {
             match *self {
                 Self::Plain => return Ok(parser.push(bytes, blocks)?),
+                Self::Sized { left } => {
+                    let (now, later) = bytes.split_at_checked(left).unwrap_or((bytes, &[]));
+                    parser.push(now, blocks)?;
+                    bytes = later;
+                    *self = if left > now.len() { Self::Sized { left: left - now.len() } } else { Self::Over };
+                    continue;
+                }
                 Self::Data { left } => {
                     let (now, later) = bytes.split_at(left.min(bytes.len()));
                     parser.push(now, blocks)?;
@@ -218,7 +239,7 @@ impl Chunks {
                     *self = if size == 0 { Self::Last { last: false } } else { Self::Data { left: size } };
                 }
                 Self::DataEnd { last: false } if *byte == b'\r' => *self = Self::DataEnd { last: true },
-                Self::DataEnd { last: true } if *byte == b'\n' => *self = Self::new(true),
+                Self::DataEnd { last: true } if *byte == b'\n' => *self = Self::NEXT,
                 Self::Last { last: false } if *byte == b'\r' => *self = Self::Last { last: true },
                 Self::Last { last: true } if *byte == b'\n' => *self = Self::Over,
                 _ => return Err(WRONG),
@@ -236,7 +257,7 @@ mod tests {
     const EVENT: &str = "event: hello\ndata: {}\nid: v1.a.b\n\n";
 
     fn pushed(bodies: &[u8], size: usize) -> Result<(usize, bool), ClientError> {
-        let (mut chunks, mut parser, mut blocks) = (Chunks::new(true), Parser::default(), VecDeque::new());
+        let (mut chunks, mut parser, mut blocks) = (Chunks::NEXT, Parser::default(), VecDeque::new());
         for some in bodies.chunks(size) {
             chunks.push(some, &mut parser, &mut blocks)?;
         }
@@ -312,7 +333,8 @@ mod tests {
         let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
         let whole = HEAD.to_owned() + &chunk(EVENT);
         // What a killed process leaves: nothing, half a head, whole events, half of one.
-        for left in ["", &HEAD[..20], &whole, &whole[..whole.len() - 9]] {
+        let refused = "HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\nretry: 1";
+        for left in ["", &HEAD[..20], &whole, &whole[..whole.len() - 9], refused] {
             for reset in [false, true] {
                 let told = served(left.as_bytes(), reset).await;
                 assert!(told.is_cut() && !told.is_breach(), "{left:?} {reset}: {told}");
@@ -325,6 +347,8 @@ mod tests {
             whole.clone() + &chunk("data: {}\n\n"),
             whole.clone() + "zz\r\n",
             whole.clone() + "1\r\nid",
+            "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nretry: 1".to_owned(),
+            "HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\nretry: 1000\n\nmore".to_owned(),
             HEAD.to_owned() + &chunk("event: message\ndata: {}\nid: v1.a.b\n\n"),
             "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_owned(),
             "SSH-2.0-OpenSSH\r\n\r\n".to_owned(),
@@ -340,7 +364,7 @@ mod tests {
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nset-cookie: a=b; Path=/\r\nset-cookie: c=d",
         );
         let cookies = vec!["a=b; Path=/".to_owned(), "c=d".to_owned()];
-        assert_eq!(head.unwrap(), Head { status: 200, cookies, chunked: true });
+        assert_eq!(head.unwrap(), Head { status: 200, cookies, chunked: true, length: None });
         for wrong in [
             "HTTP/1.0 200 OK",
             "HTTP/1.1 ok",

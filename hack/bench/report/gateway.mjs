@@ -32,8 +32,8 @@ const rest = (results) => {
   return table(["what", "measured"], [
     ["memory of an idle stream, KiB", say("idle", (r) => `${write(r.kibPerStream, 2)} (${write(r.streams)} streams)`)],
     ["a stream for each of so many users, each opened when it is due: p50 / p99 until it is live", say("connect", (r) => `${write(r.streams)} at ${write(r.duePerSecond)} a second: ${ms(r.fromDueMs)}; ${write(r.sentAway)} sent away to come again`)],
-    ["as many readers that do not read beside the healthy ones: p50 and p99 of these by those without", say("stuck", (r) => `${write(r.p50Ratio, 2)} and ${write(r.p99Ratio, 2)} (${write(r.healthy)} healthy, ${write(r.stuck)} stuck)`)],
-    ["drain: streams that left and came back elsewhere, over so long, busiest second by the mean", say("drain", (r) => `${write(r.returned)} over ${write(r.overSeconds, 1)} s, ${write(r.peakToMean, 2)}; ${write(r.lost)} messages lost`)],
+    ["as many readers that do not read beside the healthy ones: p50 and p99 of these by those without", say("stuck", (r) => (r.queuedBytes ? `${write(r.p50Ratio, 2)} and ${write(r.p99Ratio, 2)} (${write(r.healthy)} healthy; ${write(r.stuck)} were stuck and ended as slow, ${write(Math.min(...r.queuedBytes) / 2 ** 20, 1)} MiB waiting for them at the start of a phase)` : NONE))],
+    ["drain: streams that left and came back elsewhere, over so long, busiest second by the mean", say("drain", (r) => `${write(r.returned)} over ${write(r.overSeconds, 1)} s, ${write(r.peakToMean, 2)}; ${write(r.lost)} messages lost${r.drainSeconds ? `; the process ended after ${write(r.endedAfterSeconds, 1)} s of the ${write(r.drainSeconds)} s that it had` : ""}`)],
     ["a gateway killed: all back at another one", say("crash", (r) => `${write(r.returned)} over ${write(r.overSeconds, 1)} s; ${write(r.lost)} messages lost`)],
     ["a flood of new connections a second: p50 / p99 of healthy streams before, and meanwhile", say("flood", (r) => `${write(r.connectsPerSecond)}: ${ms(r.beforeMs)}, ${ms(r.duringMs)}; ${write(r.lost)} lost, memory ${write(r.beforeMib)} → ${write(r.peakMib)} MiB`)],
   ]);

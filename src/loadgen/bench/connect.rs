@@ -18,7 +18,7 @@ use super::{
     tally::{Tally, histogram, quantiles},
     usage::{Usage, resident},
 };
-use crate::loadgen::{Client, Message, Stream};
+use crate::loadgen::{Client, Stream};
 
 /// How long the last of them may take.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -75,7 +75,7 @@ pub async fn run_connect(stage: &Stage, target: &Target, rate: f64) -> Result<Co
             let micros = u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
             shared.micros.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(micros);
             shared.tally.live.fetch_add(1, Ordering::Relaxed);
-            while next(&mut stream, &shared).await.is_some() {}
+            while shared.tally.next(&mut stream).await.is_some() {}
         });
     }
     while shared.tally.live.load(Ordering::Relaxed) < stage.users as usize {
@@ -107,7 +107,7 @@ async fn open(client: &Client, shared: &Shared) -> Stream {
     loop {
         match client.events(None).await {
             Ok(mut stream) => {
-                while let Some(block) = next(&mut stream, shared).await {
+                while let Some(block) = shared.tally.next(&mut stream).await {
                     if let Some(millis) = block.retry {
                         retry = Duration::from_millis(millis);
                     }
@@ -123,12 +123,4 @@ async fn open(client: &Client, shared: &Shared) -> Stream {
         shared.sent_away.fetch_add(1, Ordering::Relaxed);
         sleep(retry).await;
     }
-}
-
-/// The next block; none when the stream has ended, well or not. The gateway lives: it cuts no stream.
-async fn next(stream: &mut Stream, shared: &Shared) -> Option<Message> {
-    stream.next().await.unwrap_or_else(|error| {
-        shared.tally.broke(&error);
-        None
-    })
 }

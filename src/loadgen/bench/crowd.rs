@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Streams that are being opened at once: a gateway takes 200 of one address that it does not know yet.
-const OPENING: usize = 64;
+pub(super) const OPENING: usize = 64;
 /// After this long without a message no more are to come.
 const SILENCE: Duration = Duration::from_secs(20);
 /// How long the crowd may take to be there.
@@ -134,10 +134,7 @@ impl Listener {
         let mut permit = self.opening.acquire().await.ok();
         let mut stream = self.client.at(gateway).events(cursor.as_deref()).await?;
         let mut live = Live { tally: &self.tally, counted: false };
-        while let Some(block) = stream.next().await.unwrap_or_else(|error| {
-            self.tally.broke(&error);
-            None
-        }) {
+        while let Some(block) = self.tally.next(&mut stream).await {
             cursor.clone_from(&block.id);
             if let Some(millis) = block.retry {
                 *retry = Duration::from_millis(millis);

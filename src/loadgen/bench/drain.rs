@@ -23,6 +23,8 @@ pub struct DrainReport {
     pub peak_to_mean: f64,
     /// Seconds from the signal to the end of the process.
     pub ended_after_seconds: f64,
+    /// The drain time that it had, in seconds.
+    pub drain_seconds: u64,
     /// Messages accepted during the run.
     pub accepted: u64,
     /// Messages refused.
@@ -43,9 +45,35 @@ pub struct Leaving {
     /// The address of the gateway that stays
     #[arg(long)]
     pub other: SocketAddr,
+    /// The drain time that the gateway was started with, in seconds
+    #[arg(long, default_value_t = 20)]
+    pub drain_seconds: u64,
     /// The gateway is killed instead of asked to stop: all of its browsers come back at once
     #[arg(long)]
     pub kill: bool,
+}
+
+/// What a drained gateway may need beyond its drain time: to hand Kafka what it has accepted, and to end. The chart's grace period
+/// leaves twenty.
+const AFTER: f64 = 5.0;
+
+impl DrainReport {
+    /// What was promised and is not so.
+    pub fn failings(&self, leaving: &Leaving) -> Vec<String> {
+        let mut failings = self.breaches.clone();
+        if self.lost > 0 {
+            failings.push(format!("{} messages were lost", self.lost));
+        }
+        // Nobody can spread those out whose gateway was killed but they themselves.
+        if !leaving.kill && self.peak_to_mean > 2.0 {
+            failings.push(format!("browsers came back in a crowd, {} times the mean", self.peak_to_mean));
+        }
+        let (ended, drain) = (self.ended_after_seconds, self.drain_seconds);
+        if !leaving.kill && ended > drain as f64 + AFTER {
+            failings.push(format!("the process ended after {ended} s, with a drain time of {drain} s"));
+        }
+        failings
+    }
 }
 
 /// A stream for each user of the stage at the target, which is then asked to stop (or killed) while messages go on; browsers come
@@ -99,6 +127,7 @@ pub async fn run_drain(
         peak_per_second: peak,
         peak_to_mean: round(peak as f64 / mean.max(0.001)),
         ended_after_seconds: round(ended.as_secs_f64()),
+        drain_seconds: leaving.drain_seconds,
         accepted: talked.total(),
         refused: talked.refused,
         lost,
@@ -125,6 +154,32 @@ fn spread(moments: &[Instant]) -> (f64, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_drain_that_crowds_loses_or_lingers_is_told() {
+        let report = |lost, peak_to_mean, ended_after_seconds| DrainReport {
+            streams: 5_000,
+            returned: 5_000,
+            over_seconds: 27.0,
+            mean_per_second: 185.0,
+            peak_per_second: 200,
+            peak_to_mean,
+            ended_after_seconds,
+            drain_seconds: 30,
+            accepted: 100,
+            refused: 0,
+            lost,
+            repeated: 0,
+            resyncs: 0,
+            breaches: Vec::new(),
+        };
+        let leaving = |kill| Leaving { other: ([127, 0, 0, 1], 1).into(), drain_seconds: 30, kill };
+        assert_eq!(report(0, 1.2, 28.0).failings(&leaving(false)), [""; 0]);
+        assert_eq!(report(0, 9.0, 60.0).failings(&leaving(true)), [""; 0], "it was killed");
+        for bad in [report(1, 1.2, 28.0), report(0, 2.1, 28.0), report(0, 1.2, 36.0)] {
+            assert_eq!(bad.failings(&leaving(false)).len(), 1, "{bad:?}");
+        }
+    }
 
     #[test]
     fn the_busiest_second_may_begin_anywhere() {

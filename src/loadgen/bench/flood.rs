@@ -65,6 +65,24 @@ pub struct FloodReport {
     pub breaches: Vec<String>,
 }
 
+impl FloodReport {
+    /// What was promised and is not so.
+    pub fn failings(&self, args: &FloodArgs) -> Vec<String> {
+        let mut failings = self.breaches.clone();
+        if self.lost > 0 {
+            failings.push(format!("{} messages were lost", self.lost));
+        }
+        if self.failed > 0 {
+            failings.push(format!("{} connections failed", self.failed));
+        }
+        // What was poured is part of the claim: a twentieth less, for the clock's granularity, is the same flood.
+        if self.connects_per_second < args.connects * 0.95 {
+            failings.push(format!("{} of {} connects a second", self.connects_per_second, args.connects));
+        }
+        failings
+    }
+}
+
 /// A stream for each user of the stage and messages to them, while others connect, send half a request, and leave.
 ///
 /// # Errors
@@ -148,4 +166,34 @@ async fn drop_in(gateway: SocketAddr, n: u32) -> std::io::Result<TcpStream> {
         socket.write_all(b"GET /api/me HTTP/1.1\r\nhost: x\r\n").await?;
     }
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_that_was_none_or_that_failed_is_told() {
+        let none = Quantiles { p50: 1.0, p99: 1.0, p999: 1.0, max: 1.0 };
+        let report = |connects_per_second, failed, lost| FloodReport {
+            streams: 200,
+            connected: 100_000,
+            connects_per_second,
+            failed,
+            accepted: 200,
+            refused: 0,
+            before_ms: none,
+            during_ms: none,
+            lost,
+            before_mib: 30.0,
+            peak_mib: 31.0,
+            cores: Cores { gateway: 0.0, loadgen: 0.0, others: 0.0 },
+            breaches: Vec::new(),
+        };
+        let args = FloodArgs { connects: 10_000.0 };
+        assert_eq!(report(9_600.0, 0, 0).failings(&args), [""; 0]);
+        for bad in [report(9_400.0, 0, 0), report(10_000.0, 1, 0), report(10_000.0, 0, 1)] {
+            assert_eq!(bad.failings(&args).len(), 1, "{bad:?}");
+        }
+    }
 }

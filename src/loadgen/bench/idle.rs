@@ -28,6 +28,23 @@ pub struct IdleReport {
     pub breaches: Vec<String>,
 }
 
+/// What an idle stream may cost at most, in KiB.
+const MOST_KIB: f64 = 12.0;
+
+impl IdleReport {
+    /// What was promised and is not so.
+    pub fn failings(&self, stage: &Stage) -> Vec<String> {
+        let mut failings = self.breaches.clone();
+        if self.streams < stage.users as usize {
+            failings.push(format!("{} of {} streams were left", self.streams, stage.users));
+        }
+        if self.kib_per_stream > MOST_KIB {
+            failings.push(format!("{} KiB for each stream, above {MOST_KIB}", self.kib_per_stream));
+        }
+        failings
+    }
+}
+
 /// Opens a stream for each user of the stage and lets them be for `settle`.
 ///
 /// # Errors
@@ -53,4 +70,27 @@ pub async fn run_idle(stage: &Stage, target: &Target, settle: Duration) -> Resul
 
 pub(super) fn round(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_costs_too_much_or_is_gone_is_told() {
+        let stage = Stage { seed: "x".into(), users: 100, room_size: 10 };
+        let report = |streams, kib_per_stream, breaches: &[&str]| IdleReport {
+            streams,
+            before_mib: 30.0,
+            after_mib: 40.0,
+            kib_per_stream,
+            cores: Cores { gateway: 0.0, loadgen: 0.0, others: 0.0 },
+            background: 0.0,
+            breaches: breaches.iter().map(|breach| (*breach).to_owned()).collect(),
+        };
+        assert_eq!(report(100, 12.0, &[]).failings(&stage), [""; 0]);
+        for bad in [report(100, 12.01, &[]), report(99, 8.0, &[]), report(100, 8.0, &["torn"])] {
+            assert_eq!(bad.failings(&stage).len(), 1, "{bad:?}");
+        }
+    }
 }

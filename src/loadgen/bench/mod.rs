@@ -9,6 +9,7 @@ mod drain;
 mod fanout;
 mod flood;
 mod idle;
+mod metrics;
 mod stage;
 mod stuck;
 mod talk;
@@ -27,12 +28,14 @@ pub use flood::{FloodArgs, FloodReport, run_flood};
 pub use idle::{IdleReport, run_idle};
 pub(super) use stage::PASSWORD;
 pub use stage::Stage;
-pub use stuck::{StuckReport, run_stuck};
+pub use stuck::{StuckArgs, StuckReport, run_stuck};
 pub use talk::Talk;
 pub use tally::Quantiles;
 pub use topics::make_topics;
 pub(super) use topics::{new_topic, topics_there};
 pub use usage::Cores;
+
+use super::ClientError;
 
 /// The gateway that is measured.
 #[derive(Debug, Clone, clap::Args)]
@@ -61,6 +64,9 @@ pub enum BenchError {
     /// The gateway's process cannot be looked at, or has ended.
     #[error("the gateway's process cannot be looked at: {0}")]
     Process(#[from] std::io::Error),
+    /// The gateway does not say how its streams stand.
+    #[error("the gateway's metrics cannot be read, see --admin: {0}")]
+    Admin(#[source] ClientError),
     /// The process did not end.
     #[error("the drained gateway still runs after two minutes")]
     NoEnd,

@@ -6,7 +6,7 @@ use std::sync::{
 use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
-use crate::loadgen::ClientError;
+use crate::loadgen::{ClientError, Message, Stream};
 
 /// What all listeners of a run heard together.
 #[derive(Debug)]
@@ -102,6 +102,14 @@ impl Tally {
         if error.is_breach() || (error.is_cut() && !self.killed.load(Ordering::Relaxed)) {
             self.breach(error.to_string());
         }
+    }
+
+    /// The next block of a stream that has begun; none when it has ended, well or not.
+    pub(super) async fn next(&self, stream: &mut Stream) -> Option<Message> {
+        stream.next().await.unwrap_or_else(|error| {
+            self.broke(&error);
+            None
+        })
     }
 
     pub(super) fn returned(&self) {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use parley::loadgen::bench::{
-    DayArgs, FloodArgs, Leaving, Stage, Talk, Target, run_connect, run_day, run_drain, run_fanout, run_flood,
-    run_idle, run_stuck,
+    DayArgs, FloodArgs, Leaving, Stage, StuckArgs, Talk, Target, run_connect, run_day, run_drain, run_fanout,
+    run_flood, run_idle, run_stuck,
 };
 
 use super::kit::Kit;
@@ -49,8 +49,12 @@ async fn every_scenario_of_the_bench_runs_the_whole_way_and_loses_nothing() {
     assert_eq!((report.actions.len(), report.lost, report.breaches.len()), (11, 0, 0), "{report:?}");
     assert!(report.deliveries > 0 && report.from_due_ms.max > 0.0, "{report:?}");
 
-    let report = run_stuck(&stage(&kit, 40), &target, &talk(), 1).await.unwrap();
-    assert_eq!((report.healthy, report.stuck, report.breaches.len()), (20, 20, 0), "{report:?}");
+    let args = StuckArgs { admin: kit.gateways[0].0.admin.parse().unwrap(), rounds: 1 };
+    let of_the_stuck = stage(&kit, 40);
+    let report = run_stuck(&of_the_stuck, &target, &talk(), &args).await.unwrap();
+    eprintln!("stuck: {report:?}");
+    assert_eq!((report.healthy, report.opened.as_slice(), report.breaches.len()), (20, [20].as_slice(), 0));
+    assert!(report.stuck > 0 && report.measured(&of_the_stuck), "they were stuck indeed: {report:?}");
     assert!(report.deliveries.iter().all(|count| *count > 0), "{report:?}");
 
     let flood = FloodArgs { connects: 200.0 };
@@ -62,7 +66,7 @@ async fn every_scenario_of_the_bench_runs_the_whole_way_and_loses_nothing() {
     assert!(report.streams == 40 && report.from_due_ms.max > 0.0 && report.per_second > 0.0, "{report:?}");
 
     let longer = Talk { seconds: 14, ..talk() };
-    let leaving = Leaving { other: kit.addr(1), kill: false };
+    let leaving = Leaving { other: kit.addr(1), drain_seconds: 6, kill: false };
     let report = run_drain(&stage(&kit, 100), &target, &leaving, &longer).await.unwrap();
     assert_eq!(
         (report.streams, report.lost, report.resyncs, report.breaches.len()),
@@ -70,9 +74,10 @@ async fn every_scenario_of_the_bench_runs_the_whole_way_and_loses_nothing() {
         "{report:?}"
     );
     assert!(report.returned >= 100 && report.over_seconds > 2.0 && report.accepted > 0, "{report:?}");
+    assert!(report.ended_after_seconds > 0.0 && report.drain_seconds == 6, "{report:?}");
 
     let target = Target { gateway: kit.addr(1), pid: kit.gateways[1].0.pid() };
-    let leaving = Leaving { other: kit.addr(2), kill: true };
+    let leaving = Leaving { other: kit.addr(2), drain_seconds: 6, kill: true };
     let report =
         run_drain(&stage(&kit, 40), &target, &leaving, &Talk { seconds: 6, ..talk() }).await.unwrap();
     assert_eq!((report.streams, report.lost, report.breaches.len()), (40, 0, 0), "{report:?}");
