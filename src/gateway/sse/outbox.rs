@@ -348,6 +348,27 @@ pub(crate) mod tests {
         (String::from_utf8(bytes).unwrap(), ended)
     }
 
+    /// What waits has waited for longer by this much.
+    pub(crate) fn grow_old(outbox: &Outbox, by: Duration) {
+        for (since, _) in &mut outbox.state().queue {
+            *since = since.checked_sub(by).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_waits_for_too_long_refuses_the_next() {
+        let outbox = Outbox::new(limits(1_000), CancellationToken::new());
+        outbox.push(frame("1")).unwrap();
+        grow_old(&outbox, Duration::from_secs(20));
+        outbox.push(frame("2")).unwrap();
+        assert!(!outbox.is_stale());
+        grow_old(&outbox, Duration::from_secs(20));
+        assert!(outbox.is_stale(), "the oldest counts, not the newest");
+        assert_eq!(outbox.push(frame("3")), Err(Slow::Age));
+        assert_eq!(drain(&outbox).0.matches("event:").count(), 2, "nothing was queued then");
+        outbox.push(frame("4")).unwrap();
+    }
+
     #[test]
     fn a_chunk_says_its_length_in_hexadecimal() {
         for len in [1, 9, 10, 15, 16, 255, 256, 16_384, usize::MAX] {

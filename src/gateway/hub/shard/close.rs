@@ -113,3 +113,34 @@ fn reconnect(wait: Duration) -> Frame {
 pub(super) fn jitter(span: Duration, part: f64) -> Duration {
     span.mul_f64(1.0 + rand::random_range(-part..=part))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            Wanted,
+            tests::{live, put, read, shard},
+        },
+        *,
+    };
+    use crate::gateway::{hub::record::tests::message, sse::outbox_tests::grow_old};
+
+    /// Few bytes, but old ones: the next event finds out, and without one the clock does.
+    #[tokio::test]
+    async fn what_waits_for_too_long_ends_a_stream_and_is_told_as_age() {
+        for quiet in [false, true] {
+            let mut shard = shard();
+            let outbox = live(&mut shard, 1, Wanted::Nothing);
+            read(&outbox);
+            put(&mut shard, message(0, 10, 1, 6));
+            grow_old(&outbox, Duration::from_secs(31));
+            if quiet {
+                (0..17 * 4).for_each(|_| shard.tick());
+            } else {
+                put(&mut shard, message(0, 11, 1, 7));
+            }
+            let told = ("slow".to_owned(), "{\"reason\":\"age\"}".to_owned(), None);
+            assert_eq!((read(&outbox), shard.streams()), (vec![told], 0));
+        }
+    }
+}

@@ -419,7 +419,7 @@ async fn a_client_that_does_not_read_is_told_and_cut() {
         put(&mut shard, message(0, 10 + n, 1, 6 + n));
         read(&other);
     }
-    assert_eq!(names(&outbox), ["slow"]);
+    assert_eq!(read(&outbox), [("slow".to_owned(), "{\"reason\":\"bytes\"}".to_owned(), None)]);
     assert_eq!(shard.streams(), 1);
 }
 
