@@ -6,7 +6,11 @@ use hyper::Method;
 use serde_json::json;
 
 use super::kit::{Ear, Kit};
-use crate::fixtures::eventually;
+use crate::fixtures::{Chat, eventually};
+
+/// Told at once, within the contract's two seconds on a free machine. A busy one may take some more, and still tells that from waiting
+/// for a library to give up: 30 s for a connection of the pool, 60 s for a socket of Kafka's, 5 min for a record.
+const AT_ONCE: Duration = Duration::from_secs(12);
 
 fn signal(pid: u32, name: &str) {
     let status = std::process::Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
@@ -29,7 +33,8 @@ async fn while_kafka_is_away_requests_fail_fast_and_streams_stay() {
         .json(Method::PUT, "/api/me/status", &[], &json!({"status": "x"}))
         .await
         .expect("an answer");
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    eprintln!("Kafka away: the first answer, {}, came after {:?}", answer.status, started.elapsed());
+    assert!(started.elapsed() < AT_ONCE, "{:?}", started.elapsed());
     // What was on its way when the broker died may be either; what comes after is refused.
     assert!(
         answer.status == 503 || answer.json()["accepted"] == "unknown",
@@ -37,15 +42,18 @@ async fn while_kafka_is_away_requests_fail_fast_and_streams_stay() {
         answer.status,
         answer.json()
     );
-    eventually("a refusal", || async {
+    let took = eventually("a refusal", || async {
+        let started = Instant::now();
         let answer =
             amy.client.json(Method::PUT, "/api/me/status", &[], &json!({"status": "x"})).await.ok()?;
         (answer.status == 503
             && answer.json()["code"] == "unavailable"
             && answer.headers.contains_key("retry-after"))
-        .then_some(())
+        .then_some(started.elapsed())
     })
     .await;
+    eprintln!("Kafka away: refused after {took:?}");
+    assert!(took < AT_ONCE, "{took:?}");
     // Reads go on, and the stream beats.
     assert_eq!(amy.client.get(&format!("/api/rooms/{room}/messages")).await.unwrap().status, 200);
     ear.until("a heartbeat", |block| block.event.is_empty() && block.id.is_some()).await;
@@ -71,32 +79,29 @@ async fn while_kafka_is_away_requests_fail_fast_and_streams_stay() {
 async fn while_postgres_is_away_live_streams_go_on_and_new_ones_are_told_to_come_back() {
     let server: &'static crate::fixtures::Postgres = Box::leak(Box::new(crate::fixtures::Postgres::own()));
     server.migrate("parley");
-    let kit = Kit::own(0, &[]).await;
-    let (gateway, addr) = kit.chat.gateway(&[("PARLEY_DATABASE_URL", &server.url("gateway", "parley"))]);
-    let gateway = gateway.ready().await;
-    let token = parley::ids::SessionToken::fresh().unwrap();
-    let sql = format!(
-        "INSERT INTO users (user_id, email, user_name, join_date) VALUES ('amy', 'a@b.c', 'amy', now());
-         INSERT INTO sessions (session_key, user_id, opened_at, seen_at, expires_at)
-         VALUES ('\\x{}', 'amy', now(), now(), now() + interval '1 hour');",
-        token.key()
-    );
-    let done = std::process::Command::new("psql")
-        .args(["-Xq", "-v", "ON_ERROR_STOP=1", "-d", &server.url("postgres", "parley"), "-c", &sql])
-        .status();
-    assert!(done.is_ok_and(|status| status.success()));
-    let client = parley::loadgen::Client::new(addr);
-    client.set_cookie(Some(format!("__Host-parley={}", token.reveal())));
-    let amy = super::kit::Person { id: "amy".parse().unwrap(), key: token.key(), client };
+    let mut chat = Chat::bare().await;
+    chat.database = server.database();
+    let kit = Kit::on(chat, 1, &[]).await;
+    let addr = kit.addr(0);
+    let amy = kit.person("amy");
+    let room = kit.room(&[&amy]);
     let mut ear = Ear::live(&amy, addr, None).await;
+    // Stored, and not told before PostgreSQL is gone.
+    let events = kit.store(room, &amy.id, 1, 3);
 
     signal(server.pid(), "KILL");
     // The session was read a moment ago and is believed for some seconds; then nobody can say.
-    eventually("503", || async {
+    let took = eventually("503", || async {
+        let started = Instant::now();
         let answer = amy.client.get("/api/me").await.ok()?;
-        (answer.status == 503 && answer.json()["code"] == "unavailable").then_some(())
+        (answer.status == 503 && answer.json()["code"] == "unavailable").then_some(started.elapsed())
     })
     .await;
+    eprintln!("PostgreSQL away: refused after {took:?}");
+    assert!(took < AT_ONCE, "{took:?}");
+    kit.produce(&events).await;
+    ear.message(room, 3).await;
+    assert_eq!(ear.seqs(room), [1, 2, 3], "events are delivered meanwhile");
     let started = Instant::now();
     let mut refused = Ear::open(&amy, addr, Some("v1.0123456789ab.AA")).await;
     refused.run_out().await;
@@ -111,6 +116,8 @@ async fn while_postgres_is_away_live_streams_go_on_and_new_ones_are_told_to_come
         (answer.status == 200).then_some(())
     })
     .await;
+    kit.say(room, &amy.id, 4, 4).await;
+    ear.message(room, 4).await;
+    assert_eq!(ear.seqs(room), [1, 2, 3, 4], "the same stream, nothing missed");
     Ear::live(&amy, addr, None).await;
-    drop(gateway);
 }
