@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, task::JoinError};
 
 use super::{
     lookup::{ATTEMPTS, Found, Lookup, Missing, backoff},
@@ -43,7 +43,7 @@ pub(crate) struct Scout {
     replayer: Replayer,
     keys: Arc<Keyring>,
     limits: ScoutLimits,
-    replays: Arc<Semaphore>,
+    turns: Turns,
     metrics: Metrics,
 }
 
@@ -56,8 +56,8 @@ impl Scout {
         limits: ScoutLimits,
         metrics: Metrics,
     ) -> Self {
-        let replays = Arc::new(Semaphore::new(limits.replays));
-        Self { reads, sessions, replayer, keys, limits, replays, metrics }
+        let turns = Turns::new(limits.replays, limits.replay_time);
+        Self { reads, sessions, replayer, keys, limits, turns, metrics }
     }
 
     /// Answers one question.
@@ -145,10 +145,8 @@ impl Scout {
         &self,
         ask: impl FnOnce(Replayer) -> Result<T, ReplayError> + Send + 'static,
     ) -> Result<T, Missing> {
-        let waited = tokio::time::timeout(self.limits.replay_time, self.replays.acquire()).await;
-        let Ok(Ok(_permit)) = waited else { return Err(Missing::Overflow) };
         let replayer = self.replayer.clone();
-        match tokio::task::spawn_blocking(move || ask(replayer)).await {
+        match self.turns.take(move || ask(replayer)).await? {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(ReplayError::Expired)) => Err(Missing::Expired),
             Ok(Err(ReplayError::Overflow)) => Err(Missing::Overflow),
@@ -161,6 +159,32 @@ impl Scout {
                 Err(Missing::Unavailable)
             }
         }
+    }
+}
+
+/// Work that blocks, so much of it at once. Cheap to clone.
+#[derive(Debug, Clone)]
+struct Turns {
+    permits: Arc<Semaphore>,
+    patience: Duration,
+}
+
+impl Turns {
+    fn new(at_once: usize, patience: Duration) -> Self {
+        Self { permits: Arc::new(Semaphore::new(at_once)), patience }
+    }
+
+    /// Does it when its turn comes.
+    ///
+    /// # Errors
+    /// When its turn does not come in time.
+    async fn take<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Result<T, JoinError>, Missing> {
+        let waited = tokio::time::timeout(self.patience, self.permits.acquire()).await;
+        let Ok(Ok(_permit)) = waited else { return Err(Missing::Overflow) };
+        Ok(tokio::task::spawn_blocking(work).await)
     }
 }
 
@@ -184,5 +208,34 @@ pub(super) fn decode(keys: &Keyring, metrics: &Metrics, view: &RecordView<'_>) -
             metrics.dropped_records_total.with_label_values(&[CHAT_EVENT]).inc();
             Record::nobody(partition, view.offset, stamped)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_work_is_done_at_once_and_who_waits_too_long_is_told() {
+        let turns = Turns::new(1, Duration::from_millis(100));
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let (go, going) = mpsc::channel::<()>();
+        let first = tokio::spawn({
+            let turns = turns.clone();
+            async move {
+                let work = move || {
+                    begun.send(()).unwrap();
+                    going.recv().unwrap();
+                };
+                turns.take(work).await
+            }
+        });
+        begins.await.unwrap();
+        assert_eq!(turns.take(|| ()).await.unwrap_err(), Missing::Overflow);
+        go.send(()).unwrap();
+        assert!(first.await.unwrap().unwrap().is_ok());
+        assert_eq!(turns.take(|| 7).await.unwrap().unwrap(), 7);
     }
 }

@@ -7,13 +7,13 @@ use std::{
 
 use parley::{
     ids::{RequestId, RoomId, Seq, SessionKey, SessionToken, Timestamp, UserId},
-    kafka::{Delivery, KafkaSettings, Producer, ProducerSettings},
+    kafka::{Delivery, KafkaSettings, Producer, ProducerSettings, admin::NewTopic},
     loadgen::{Client, Message, Stream},
     wire::{EndedSession, Event, Keyring, Kind, Reply, RequestHeaders, event_record, reply_record},
 };
 use tokio::sync::OnceCell;
 
-use crate::fixtures::{Binary, Chat, DEADLINE, keys_dir, unique};
+use crate::fixtures::{Binary, Chat, DEADLINE, eventually, keys_dir, unique};
 
 /// A chat without a worker, some gateways, and the means to play the worker's part.
 pub(crate) struct Kit {
@@ -164,6 +164,31 @@ impl Kit {
         };
         let record = reply_record(&self.keys, kind, b"key", &headers, reply, false, None);
         assert_eq!(self.producer.send(&record).await, Delivery::Persisted);
+    }
+}
+
+impl Kit {
+    /// Deletes topics, and makes others of the same names with so many partitions.
+    pub(crate) async fn make_anew(&self, topics: &[(&str, i32)]) {
+        let admin = self.chat.admin();
+        let names: Vec<String> = topics.iter().map(|(name, _)| (*name).to_owned()).collect();
+        for (name, result) in admin.delete_topics(names.clone()).await.expect("the broker answers") {
+            result.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        }
+        eventually("the topics to be gone", || async {
+            let described = admin.describe_topics(names.clone()).await.ok()?;
+            described.iter().all(|(_, topic)| topic.is_err()).then_some(())
+        })
+        .await;
+        let anew = topics.iter().map(|(name, partitions)| NewTopic {
+            name: (*name).to_owned(),
+            partitions: Some(*partitions),
+            replicas: Some(1),
+            config: BTreeMap::new(),
+        });
+        for (name, result) in admin.create_topics(anew.collect(), false).await.expect("the broker answers") {
+            result.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        }
     }
 }
 

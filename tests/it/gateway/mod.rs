@@ -1,8 +1,10 @@
 //! Gateways on real parts: brokers, PostgreSQL and the program itself, as many of it as a case wants. Records are produced and rows
 //! are written by the test, so that order, gaps and doubles are its own choice; what a worker makes of requests is tested elsewhere.
 
+mod anew;
 mod away;
 mod bench;
+mod bounds;
 mod ends;
 mod flood;
 mod fuzz;
@@ -18,5 +20,6 @@ mod nginx;
 mod parsers;
 mod resume;
 mod secrets;
+mod slow;
 mod times;
 mod vanished;
