@@ -1,7 +1,11 @@
 //! nginx in front, with the settings that `docs/nginx.conf` tells: HTTP/2 to the client, a stream that is not buffered, that lives
 //! longer than nginx's patience, and that resumes.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    path::PathBuf,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
@@ -18,7 +22,8 @@ struct Nginx {
 }
 
 impl Nginx {
-    async fn start(gateway: std::net::SocketAddr) -> Self {
+    /// With the documented settings, but for these changes of words.
+    async fn start(gateway: std::net::SocketAddr, changes: &[(&str, &str)]) -> Self {
         let (port, folder) = (free_ports(1), std::env::temp_dir().join(unique("nginx")));
         std::fs::create_dir_all(&folder).unwrap();
         let made = Command::new("openssl")
@@ -41,13 +46,15 @@ impl Nginx {
             .unwrap();
         assert!(made.success());
         let shown = folder.display();
-        // Half the time between heartbeats would cut a quiet stream: here both are shortened alike.
-        let site = std::fs::read_to_string(root().join("docs/nginx.conf"))
+        let mut site = std::fs::read_to_string(root().join("docs/nginx.conf"))
             .unwrap()
             .replace("127.0.0.1:8080", &gateway.to_string())
             .replace("listen 443", &format!("listen 127.0.0.1:{port}"))
-            .replace("/etc/nginx/tls", &shown.to_string())
-            .replace("proxy_read_timeout 60s", "proxy_read_timeout 10s");
+            .replace("/etc/nginx/tls", &shown.to_string());
+        for (documented, changed) in changes {
+            assert!(site.contains(documented), "docs/nginx.conf has no {documented:?}");
+            site = site.replace(documented, changed);
+        }
         let conf = format!(
             "daemon off; master_process off; pid {shown}/pid; error_log stderr warn;
              events {{ worker_connections 256; }}
@@ -110,7 +117,8 @@ async fn line(lines: &mut Lines<BufReader<ChildStdout>>, wanted: &str) -> String
 async fn a_stream_through_nginx_lives_resumes_and_is_not_buffered() {
     let settings = [("PARLEY_HEARTBEAT_SECONDS", "1"), ("PARLEY_CLIENT_ADDRESS_HEADER", "X-Forwarded-For")];
     let kit = Kit::own(1, &settings).await;
-    let nginx = Nginx::start(kit.addr(0)).await;
+    // Half the time between heartbeats would cut a quiet stream: here both are shortened alike.
+    let nginx = Nginx::start(kit.addr(0), &[("proxy_read_timeout 60s", "proxy_read_timeout 10s")]).await;
     let amy = kit.person("amy");
     let room = kit.room(&[&amy]);
 
@@ -176,4 +184,55 @@ async fn a_stream_through_nginx_lives_resumes_and_is_not_buffered() {
     kit.say(room, &amy.id, 4, 4).await;
     line(&mut heard, "message 4").await;
     let _ = chromium.kill().await;
+}
+
+/// What is sent is far less than any buffer, and no heartbeat comes meanwhile: a proxy that gathers would hold it back until the stream
+/// ends. Each of the two that keep nginx from it is enough: its own setting, and the gateway's header.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_not_held_back_and_a_resume_and_an_end_come_through() {
+    const QUIET: (&str, &str) = ("proxy_read_timeout 60s", "proxy_read_timeout 300s");
+    let settings = [("PARLEY_HEARTBEAT_SECONDS", "60"), ("PARLEY_CLIENT_ADDRESS_HEADER", "X-Forwarded-For")];
+    let kit = Kit::own(1, &settings).await;
+    let amy = kit.person("amy");
+    let room = kit.room(&[&amy]);
+    let documented = Nginx::start(kit.addr(0), &[QUIET]).await;
+    let by_header = Nginx::start(kit.addr(0), &[QUIET, ("proxy_buffering off;", "")]).await;
+    let gathers = [QUIET, ("proxy_buffering off;", "proxy_ignore_headers X-Accel-Buffering;")];
+    let gathering = Nginx::start(kit.addr(0), &gathers).await;
+    // That the test can tell: the same gateway behind one that does gather. Even the greeting stays with it.
+    let (_curl, mut held) = gathering.stream(&amy, None);
+    let mut cursor = String::new();
+    for (n, nginx) in (1..).zip([&documented, &by_header]) {
+        let (_curl, mut lines) = nginx.stream(&amy, None);
+        line(&mut lines, "event: hello").await;
+        let said = Instant::now();
+        kit.say(room, &amy.id, n, n).await;
+        line(&mut lines, &format!("message {n}")).await;
+        eprintln!("through nginx after {:?}", said.elapsed());
+        assert!(said.elapsed() < Duration::from_secs(20), "{:?}", said.elapsed());
+        cursor = line(&mut lines, "id: ").await;
+    }
+    assert!(
+        tokio::time::timeout(Duration::from_secs(3), held.next_line()).await.is_err(),
+        "nginx gathers when it is not kept from it"
+    );
+
+    kit.say(room, &amy.id, 3, 3).await;
+    let (_curl, mut lines) = documented.stream(&amy, Some(cursor.trim_start_matches("id: ")));
+    let mut heard = Vec::new();
+    // What this gateway has not read yet comes live, after it.
+    for wanted in ["event: resumed", "message 3"] {
+        while !heard.iter().any(|text: &String| text.contains(wanted)) {
+            heard.push(line(&mut lines, "").await);
+        }
+    }
+    let told = |n: i64| heard.iter().filter(|text| text.contains(&format!("message {n}"))).count();
+    assert_eq!([1, 2, 3].map(told), [0, 0, 1], "{heard:?}");
+
+    kit.end_session(&amy).await;
+    let ended = async { while lines.next_line().await.unwrap().is_some() {} };
+    tokio::time::timeout(DEADLINE, ended).await.expect("the stream ends");
+    let mut again = documented.curl(&amy, "/api/events");
+    let again = again.args(["--write-out", "%{http_version} %{http_code}"]).output().await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&again.stdout), "2 204", "a browser stops");
 }
