@@ -43,8 +43,7 @@ impl Dispatcher {
 
     fn to_all(&self, feed: &Feed) {
         for shard in self.hub.shards.iter() {
-            // A shard that is gone ends the process soon; there is nobody to tell.
-            let _ = shard.feed.blocking_send(feed.clone());
+            shard.feed.give(feed.clone());
         }
     }
 
@@ -69,7 +68,7 @@ impl Dispatcher {
             login: reply.kind == Kind::Login,
             traced: Traced::of(&self.tracer, view),
         };
-        let _ = self.hub.shard_of(&reply.session_key).feed.blocking_send(feed);
+        self.hub.shard_of(&reply.session_key).feed.give(feed);
     }
 }
 

@@ -3,6 +3,7 @@
 //! is shared between shards.
 
 mod dispatch;
+mod feed;
 pub(super) mod hot;
 mod lookup;
 #[cfg(test)]
@@ -25,27 +26,17 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use dispatch::Dispatcher;
+use feed::Feed;
 pub(crate) use lookup::{ConnId, OpenSession, SessionState};
-use record::Record;
 pub(crate) use scout::{Scout, ScoutLimits};
 pub(crate) use shard::{LINGER, Opening, Reason, ShardSettings, Wanted};
 use traced::Traced;
 
-use super::{metrics::Metrics, sse::Epoch};
+use super::metrics::Metrics;
 use crate::{ids::SessionKey, process::trace::Tracer};
-
-/// What Kafka's thread has for a shard. The queue is bounded: a shard that is behind holds the thread up, and with it the reading.
-#[derive(Debug, Clone)]
-enum Feed {
-    Begins { epoch: Epoch, partition: usize, offset: i64 },
-    Lost { partition: usize, offset: i64 },
-    Record(Arc<Record>, Option<Traced>),
-    Reply { key: SessionKey, head: Bytes, stamped: i64, login: bool, traced: Option<Traced> },
-}
 
 /// What others have for a shard. As many at a time as there are streams and look-ups, both of which are bounded.
 #[derive(Debug)]
@@ -60,13 +51,9 @@ enum Control {
 
 #[derive(Debug, Clone)]
 struct ShardHandle {
-    feed: mpsc::Sender<Feed>,
+    feed: feed::Feeder,
     control: mpsc::UnboundedSender<Control>,
 }
-
-/// Records that wait for a shard: some tenths of a second of a busy system, and at 64 KB a record 256 MB at the very worst,
-/// shared between all shards.
-const FEED: usize = 4_096;
 
 /// The shards, seen from the rest of the gateway. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -92,7 +79,7 @@ impl Hub {
         tracer: &Tracer,
     ) -> Self {
         let shards = (0..count.max(1)).map(|_| {
-            let (feed, feeds) = mpsc::channel(FEED);
+            let (feed, feeds) = feed::queue();
             let (control, controls) = mpsc::unbounded_channel();
             let shard = shard::Shard::new(settings.clone(), metrics.clone());
             tokio::spawn(run::run(shard, feeds, controls, control.clone(), scout.clone(), tracer.clone()));

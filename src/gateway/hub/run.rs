@@ -6,7 +6,8 @@ use tokio::{
 };
 
 use super::{
-    Control, Feed, Scout,
+    Control, Scout,
+    feed::{Feed, Feeds},
     lookup::Found,
     shard::{Shard, event_name},
     wheel::TICKS_PER_SECOND,
@@ -21,7 +22,7 @@ const FLUSHED_AT_ONCE: usize = 256;
 /// The task around a shard: takes what comes in, has its questions answered, lets time pass. Ends when the hub is gone.
 pub(super) async fn run(
     mut shard: Shard,
-    mut feeds: mpsc::Receiver<Feed>,
+    mut feeds: Feeds,
     mut controls: mpsc::UnboundedReceiver<Control>,
     answers: mpsc::UnboundedSender<Control>,
     scout: Scout,
@@ -36,7 +37,7 @@ pub(super) async fn run(
                     take_feed(&mut shard, feed, &tracer);
                     // What is there already goes out together.
                     for _ in 1..AT_ONCE {
-                        let Ok(feed) = feeds.try_recv() else { break };
+                        let Some(feed) = feeds.try_recv() else { break };
                         take_feed(&mut shard, feed, &tracer);
                     }
                 }

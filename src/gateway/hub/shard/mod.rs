@@ -18,6 +18,7 @@ mod rooms;
 mod tests;
 #[cfg(test)]
 mod unlogged_tests;
+mod waiting;
 
 use std::{
     collections::HashMap,
@@ -35,6 +36,7 @@ pub(crate) use deliver::event_name;
 pub(crate) use ears::Ears;
 use people::{UserState, Watch};
 use room_state::RoomState;
+use waiting::InAll;
 
 use super::{
     lookup::{ConnId, Lookup},
@@ -85,6 +87,8 @@ pub(crate) struct Shard {
     /// By friend: whose streams are told of that user's status.
     watched: HashMap<UserId, Watch>,
     rooms: HashMap<RoomId, RoomState>,
+    /// Bytes of records that wait in rooms for look-ups.
+    waiting: InAll,
     /// Numbers the look-ups of rooms.
     ticket: u64,
     lookups: Vec<Lookup>,
@@ -109,6 +113,7 @@ impl Shard {
             users: HashMap::new(),
             watched: HashMap::new(),
             rooms: HashMap::new(),
+            waiting: InAll::default(),
             ticket: 0,
             lookups: Vec::new(),
             sent: HashMap::new(),

@@ -1,10 +1,7 @@
-use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
+use super::waiting::{InAll, Waiting};
 use crate::{
-    gateway::hub::record::Record,
     ids::{RequestId, Seq, UserId},
     store::reads::Span,
 };
@@ -37,7 +34,7 @@ pub(super) struct RoomState {
     pub(super) ticket: Option<u64>,
     /// What is being read from PostgreSQL: the numbers between these.
     pub(super) asked: (Seq, Seq),
-    pub(super) waiting: VecDeque<Arc<Record>>,
+    pub(super) waiting: Waiting,
     /// Who joined just now and lacks messages that others have had.
     pub(super) newcomers: Vec<UserId>,
     /// The record that says so, partition and offset: cursors stay before it until the newcomers have what they lack.
@@ -48,7 +45,7 @@ pub(super) struct RoomState {
 }
 
 impl RoomState {
-    pub(super) fn new(last: Seq, begin: Seq, version: i64) -> Self {
+    pub(super) fn new(last: Seq, begin: Seq, version: i64, in_all: &InAll) -> Self {
         Self {
             members: HashMap::new(),
             last,
@@ -57,7 +54,7 @@ impl RoomState {
             version,
             ticket: None,
             asked: (last, last),
-            waiting: VecDeque::new(),
+            waiting: Waiting::new(in_all),
             newcomers: Vec::new(),
             held: None,
             recent: VecDeque::new(),

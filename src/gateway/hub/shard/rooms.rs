@@ -11,16 +11,13 @@ use crate::{
     store::reads::{Message, Room, RoomMembers},
 };
 
-/// Records of one room that may wait for one look-up. A room that overtakes PostgreSQL by more has its streams closed, to resume.
-const MOST_WAITING: usize = 5_000;
-
 impl Shard {
     /// A record of a room: waits when the room does, else is sent.
     pub(super) fn room_record(&mut self, room: RoomId, record: &Arc<Record>) {
         match self.rooms.get_mut(&room) {
             Some(state) if state.ticket.is_some() => {
                 state.waiting.push_back(Arc::clone(record));
-                let full = state.waiting.len() > MOST_WAITING;
+                let full = state.waiting.is_too_much();
                 self.vector.pin(record.partition, record.offset);
                 if full {
                     self.give_up(room);
@@ -32,7 +29,7 @@ impl Shard {
                 if let Route::Room { joined, seq, .. } = &record.route
                     && joined.iter().any(|user| self.users.contains_key(user))
                 {
-                    self.rooms.insert(room, RoomState::new(*seq, *seq, 0));
+                    self.rooms.insert(room, RoomState::new(*seq, *seq, 0, &self.waiting));
                     self.room_step(room, record);
                 }
             }
@@ -337,7 +334,7 @@ impl Shard {
         let Some(state) = self.rooms.get(&room) else { return };
         let members: Vec<UserId> = state.members.keys().cloned().collect();
         let mut streams = self.streams_of(members.iter());
-        for record in &state.waiting {
+        for record in state.waiting.iter() {
             if let Route::Room { joined, .. } = &record.route {
                 streams.extend(self.streams_of(joined.iter()));
             }
@@ -355,7 +352,7 @@ impl Shard {
         if let Some((partition, offset)) = state.held {
             self.vector.let_go(partition, offset);
         }
-        for record in state.waiting {
+        for record in state.waiting.iter() {
             self.vector.unpin(record.partition, record.offset);
         }
     }
@@ -386,11 +383,11 @@ impl Shard {
         let logged = self.ring.newest(room.room_id).unwrap_or(room.last_seq);
         let state = self.rooms.entry(room.room_id).or_insert_with(|| match replayed {
             Some(Stretch { lowest, logged: Some(logged), unlogged, .. }) => {
-                let mut state = RoomState::new(*logged, Seq(lowest.0 - 1), room.version);
+                let mut state = RoomState::new(*logged, Seq(lowest.0 - 1), room.version, &self.waiting);
                 state.unlogged = unlogged.range(..=*logged).copied().collect();
                 state
             }
-            _ => RoomState::new(logged, logged, room.version),
+            _ => RoomState::new(logged, logged, room.version, &self.waiting),
         });
         state.seat(user, room.span, room.version);
         state.version = state.version.max(room.version);
