@@ -19,6 +19,7 @@ mod limits;
 mod metrics;
 mod pending;
 mod run;
+mod sender;
 mod server;
 mod session;
 mod settings;

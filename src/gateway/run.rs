@@ -14,6 +14,7 @@ use super::{
     limits::Limits,
     metrics::Metrics,
     pending::Pending,
+    sender::Sender,
     server::{self, ServerLimits},
     session::{Cookies, Sessions},
     settings::{LimitArgs, RunArgs},
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     kafka::{
-        Producer, ProducerSettings,
+        ProducerSettings,
         reader::{Reader, Replayer, Source, Start},
     },
     process::{Dependency, Exit, Process, Secret},
@@ -89,7 +90,7 @@ pub(super) async fn run(args: RunArgs, process: Process) -> Result<(), Exit> {
     );
     let reader = Reader::start(&kafka, sources(), REFRESH, dispatcher).map_err(Exit::failure)?;
     let produce = ProducerSettings { message_timeout: PRODUCE_TIMEOUT, linger: Duration::from_millis(1) };
-    let producer = Producer::start(&kafka, "parley-gateway", produce).map_err(Exit::failure)?;
+    let sender = Arc::new(Sender::start(&kafka, produce).map_err(Exit::failure)?);
 
     let listener = server::listen(args.listen_addr)?;
     // Port 0 was asked for in tests and demos: say what it became.
@@ -109,7 +110,7 @@ pub(super) async fn run(args: RunArgs, process: Process) -> Result<(), Exit> {
         pending,
         reads,
         clock,
-        producer: producer.clone(),
+        sender: Arc::clone(&sender),
         request_keys,
         sealing,
         cookies: Cookies::new(args.insecure_cookie),
@@ -134,7 +135,7 @@ pub(super) async fn run(args: RunArgs, process: Process) -> Result<(), Exit> {
         task.abort();
     }
     // What was accepted must have left before the process does.
-    let flushed = tokio::task::spawn_blocking(move || producer.flush(PRODUCE_TIMEOUT)).await;
+    let flushed = tokio::task::spawn_blocking(move || sender.flush(PRODUCE_TIMEOUT)).await;
     if !flushed.unwrap_or(false) {
         tracing::warn!("requests were still on their way to Kafka");
     }

@@ -36,6 +36,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::error::error_name;
+#[cfg(test)]
+pub(super) use self::status::break_for_good;
 pub(super) use self::status::{Fate, fate};
 use self::{
     error::{c_string, object},

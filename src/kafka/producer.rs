@@ -136,6 +136,22 @@ impl Producer {
         self.0.flush(at_most).is_ok()
     }
 
+    /// Why it failed for good (`rd_kafka_fatal_error`), if it did: it will never take a record again.
+    pub fn fatal(&self) -> Option<String> {
+        self.0.client().fatal_error().map(|(_, why)| why)
+    }
+
+    /// Whether the two are one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Has it fail for good, as a broker's word would.
+    #[cfg(test)]
+    pub(crate) fn break_for_good(&self) {
+        super::ffi::break_for_good(self.0.client());
+    }
+
     /// Whether the brokers answer now. Blocks the thread for at most `timeout`.
     ///
     /// # Errors
@@ -164,7 +180,7 @@ impl Producer {
     }
 
     fn reason(&self, error: &KafkaError) -> ProduceError {
-        if let Some((_, why)) = self.0.client().fatal_error() {
+        if let Some(why) = self.fatal() {
             return ProduceError::Fatal(why);
         }
         match error.rdkafka_error_code() {

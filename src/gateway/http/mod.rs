@@ -50,12 +50,12 @@ use super::{
     limits::Limits,
     metrics::Metrics,
     pending::Pending,
+    sender::Sender,
     session::{Cookies, Sessions},
     sse::{Handover, OutboxLimits},
 };
 use crate::{
     ids::{SessionKey, SessionToken},
-    kafka::Producer,
     process::{Shutdown, trace::Tracer},
     store::{Clock, reads::Reads},
     wire::{Keyring, Page, SealingKeys},
@@ -69,7 +69,7 @@ pub(crate) struct Shared {
     pub(crate) pending: Pending,
     pub(crate) reads: Reads,
     pub(crate) clock: Clock,
-    pub(crate) producer: Producer,
+    pub(crate) sender: Arc<Sender>,
     pub(crate) request_keys: Arc<Keyring>,
     pub(crate) sealing: SealingKeys,
     pub(crate) cookies: Cookies,

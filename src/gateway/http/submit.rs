@@ -89,7 +89,7 @@ impl App {
         let record = request_record(&self.request_keys, &record_headers, request);
         let signature = record.header(HeaderName::Signature).unwrap_or_default();
         let waiter = wait.map(|_| self.pending.wait(request_id, signature));
-        let accepted = match self.producer.send(&record).await {
+        let accepted = match self.sender.send(&record).await {
             Delivery::Persisted => None,
             Delivery::NotPersisted(why) => {
                 tracing::warn!(%kind, %why, "Kafka did not take a request");

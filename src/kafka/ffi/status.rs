@@ -1,3 +1,5 @@
+#[cfg(test)]
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::message::BorrowedMessage;
 use rdkafka_sys as sys;
 
@@ -20,4 +22,18 @@ pub(in crate::kafka) fn fate(reported: &BorrowedMessage<'_>) -> Fate {
         sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED => Fate::NotPersisted,
         sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_POSSIBLY_PERSISTED => Fate::PossiblyPersisted,
     }
+}
+
+/// Puts an idempotent producer into the state that a fatal error leaves (`rd_kafka_test_fatal_error`).
+#[cfg(test)]
+pub(in crate::kafka) fn break_for_good<C: ClientContext>(client: &Client<C>) {
+    // SAFETY: the client is alive as long as it is borrowed, and the reason is copied before the call returns.
+    let code = unsafe {
+        sys::rd_kafka_test_fatal_error(
+            client.native_ptr(),
+            sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+            c"a test wants it".as_ptr(),
+        )
+    };
+    assert_eq!(code, sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR);
 }
