@@ -13,7 +13,7 @@ pub enum Grammar {
     /// Not `field: value` with one space.
     #[error("a line is no field with a value: {0:?}")]
     Form(String),
-    /// A field name that nobody reads; empty: a comment.
+    /// A field name that nobody reads; empty: a comment with a text, which no heartbeat has.
     #[error("unknown field {0:?}")]
     Field(String),
     /// A field twice in a block, or after one that it stands before.

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 
 use super::Grammar;
 
-/// What a stream sent: an event, or a block without data that only sets the last event id (a heartbeat).
+/// What a stream sent: an event, a heartbeat (a comment and the event `cursor`), or a time to wait.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Message {
-    /// The `event` field; empty for heartbeats and for `retry` alone.
+    /// The `event` field; empty for a heartbeat, whose id is all that it says, and for `retry` alone.
     pub event: String,
     /// The `data` lines, joined by newlines.
     pub data: String,
@@ -25,6 +25,8 @@ const LONGEST_ID: usize = 128;
 /// Events that carry the cursor after them. `slow` and `reconnect` are notices: the last id stands.
 const WITH_CURSOR: [&str; 8] = ["hello", "resumed", "resync", "reply", "message", "room", "friend", "status"];
 const NOTICES: [&str; 2] = ["slow", "reconnect"];
+/// The event of a heartbeat, and its data.
+const HEARTBEAT: (&str, &str) = ("cursor", "{}");
 
 /// Takes bytes as they come and gives whole blocks.
 #[derive(Debug, Default)]
@@ -37,8 +39,9 @@ pub struct Parser {
     greeted: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Block {
+    comment: bool,
     event: Option<String>,
     data: Option<String>,
     id: Option<String>,
@@ -77,9 +80,7 @@ impl Parser {
     /// # Errors
     /// When it did so inside an event.
     pub fn end(&self) -> Result<(), Grammar> {
-        let Block { event, data, id, retry } = &self.block;
-        let whole =
-            self.buffer.is_empty() && event.is_none() && data.is_none() && id.is_none() && retry.is_none();
+        let whole = self.buffer.is_empty() && self.block == Block::default();
         if whole { Ok(()) } else { Err(Grammar::Torn) }
     }
 
@@ -89,6 +90,10 @@ impl Parser {
         }
         if line.contains(['\r', '\0']) {
             return Err(Grammar::Control);
+        }
+        if line == ":" && self.block == Block::default() {
+            self.block.comment = true;
+            return Ok(());
         }
         let (field, value) =
             line.split_once(": ").ok_or_else(|| Grammar::Form(line.chars().take(40).collect()))?;
@@ -110,16 +115,23 @@ impl Parser {
         Ok(())
     }
 
-    /// The block is whole: it is one of the four that a gateway sends.
+    /// The block is whole: it is one of those that a gateway sends.
     fn finish(&mut self) -> Result<Message, Grammar> {
-        let Block { event, data, id, retry } = std::mem::take(&mut self.block);
+        let Block { comment, event, data, id, retry } = std::mem::take(&mut self.block);
         let (event, data) = match (event, data) {
+            // Also before `hello`: whose stream it is may take long to find out.
+            (Some(event), Some(data)) if comment => {
+                if (event.as_str(), data.as_str()) != HEARTBEAT || id.is_none() || retry.is_some() {
+                    return Err(Grammar::Block);
+                }
+                (String::new(), String::new())
+            }
             (Some(event), Some(data)) => {
                 self.check_event(&event, &data, id.is_some())?;
                 (event, data)
             }
-            // A heartbeat or a time to wait, never both, never nothing.
-            (None, None) if id.is_some() != retry.is_some() => (String::new(), String::new()),
+            // A time to wait and nothing else.
+            (None, None) if !comment && id.is_none() && retry.is_some() => (String::new(), String::new()),
             _ => return Err(Grammar::Block),
         };
         self.last_id = id.or_else(|| self.last_id.take());
@@ -160,7 +172,7 @@ mod tests {
 
     #[test]
     fn blocks_come_out_whole_however_the_bytes_arrive() {
-        let text = "retry: 1500\n\nevent: hello\ndata: {\ndata: }\nid: v1.a.b\n\nid: v1.a.c\n\nevent: message\ndata: {\"é\":1}\nid: v1.a.d\n\nretry: 9\nevent: reconnect\ndata: {}\n\n";
+        let text = "retry: 1500\n\nevent: hello\ndata: {\ndata: }\nid: v1.a.b\n\n:\nevent: cursor\ndata: {}\nid: v1.a.c\n\nevent: message\ndata: {\"é\":1}\nid: v1.a.d\n\nretry: 9\nevent: reconnect\ndata: {}\n\n";
         for size in 1..text.len() {
             let (mut parser, mut blocks) = (Parser::default(), VecDeque::new());
             for chunk in text.as_bytes().chunks(size) {
@@ -199,6 +211,16 @@ mod tests {
             ("event: message\nid: v1.a\ndata: {}\n\n", Grammar::Order("data".into())),
             ("event: a\nevent: b\n\n", Grammar::Order("event".into())),
             ("\n", Grammar::Block),
+            ("id: v1.a\n\n", Grammar::Block),
+            (":\n\n", Grammar::Block),
+            (":\n:\n", Grammar::Form(":".into())),
+            (":\nretry: 5\n\n", Grammar::Block),
+            (":\nevent: cursor\ndata: {}\n\n", Grammar::Block),
+            (":\nevent: cursor\ndata: 1\nid: v1.a\n\n", Grammar::Block),
+            (":\nevent: message\ndata: {}\nid: v1.a\n\n", Grammar::Block),
+            ("event: cursor\ndata: {}\nid: v1.a\n\n", Grammar::Event("cursor".into())),
+            (":\nevent: cursor\ndata: {}\nid: v1.a\n", Grammar::Torn),
+            (":\n", Grammar::Torn),
             ("retry: 5\nid: v1.a\n\n", Grammar::Block),
             ("event: message\nid: v1.a\n\n", Grammar::Block),
             ("data: {}\nid: v1.a\n\n", Grammar::Block),

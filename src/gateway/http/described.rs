@@ -139,6 +139,7 @@ pub(super) struct StreamEvents {
     room: RoomEvent,
     friend: FriendEvent,
     status: StatusEvent,
+    cursor: CursorEvent,
     slow: SlowEvent,
     reconnect: ReconnectEvent,
 }
@@ -210,6 +211,10 @@ pub(super) struct StatusEvent {
     status: String,
     version: i64,
 }
+
+/// A heartbeat: nothing but its id, the cursor as it is by now.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct CursorEvent {}
 
 /// The client fell behind; the stream is closed after this and can be resumed.
 #[derive(Serialize, utoipa::ToSchema)]

@@ -5,10 +5,14 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 /// The end of an event that carries no id.
 pub(crate) const NO_ID: Bytes = Bytes::from_static(b"\n");
 
+/// The head of a heartbeat: a comment, and an event whose only news is the id after it. A block with nothing but an id would do by
+/// the standard, but not every reader takes it for nothing (protocol.md section 3).
+pub(crate) const HEARTBEAT: Bytes = Bytes::from_static(b":\nevent: cursor\ndata: {}\n");
+
 /// One event, ready to be written: the part that all receivers share, and the part with the id.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {
-    /// `event:` and `data:` lines; empty for a heartbeat.
+    /// `event:` and `data:` lines.
     pub(crate) head: Bytes,
     /// An `id:` line or nothing, then the blank line that ends the event.
     pub(crate) tail: Bytes,
@@ -42,7 +46,7 @@ pub(crate) fn control(name: &str, data: &serde_json::Value) -> Bytes {
     event(name, data.to_string().as_bytes())
 }
 
-/// The end of an event that carries this cursor. Alone, it is a heartbeat: it dispatches nothing and sets the last event id.
+/// The end of an event that carries this cursor.
 pub(crate) fn id_line(cursor: &str) -> Bytes {
     let mut bytes = BytesMut::with_capacity(cursor.len() + 6);
     bytes.put_slice(b"id: ");

@@ -9,7 +9,7 @@ mod outbox;
 pub(crate) use body::{Handover, Stream};
 pub(crate) use carry::carry;
 pub(crate) use cursor::{Cursor, Epoch, INVALID};
-pub(crate) use encode::{Frame, NO_ID, control, event, id_line, retry};
+pub(crate) use encode::{Frame, HEARTBEAT, NO_ID, control, event, id_line, retry};
 #[cfg(test)]
 pub(crate) use outbox::tests as outbox_tests;
 pub(crate) use outbox::{Outbox, OutboxLimits, Slow};

@@ -5,6 +5,7 @@ mod anew;
 mod away;
 mod bench;
 mod bounds;
+mod bytes;
 mod ends;
 mod flood;
 mod fuzz;

@@ -8,7 +8,7 @@ use tokio::{
     process::Command,
 };
 
-use super::kit::{Ear, Kit, Person};
+use super::kit::{Ear, Kit};
 use crate::fixtures::{DEADLINE, eventually, root};
 
 /// The last event's data holds this.
@@ -26,8 +26,16 @@ pub(super) async fn foreign() -> PathBuf {
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
 }
 
-/// What one parser read: event, data, id.
-async fn read(parser: &str, person: &Person, kit: &Kit) -> Vec<(String, String, Option<String>)> {
+/// Those that read ids as the standard has them, those that give an event its own id alone, and one that makes an event of a time to
+/// wait, which the standard forbids.
+pub(super) const PARSERS: [&str; 5] =
+    ["eventsource", "undici", "eventsource-parser", "sseclient-py", "httpx-sse"];
+
+/// An event as a parser gives it: name, data, id. Where a parser tells a time to wait, that comes as an event `retry` of ours.
+pub(super) type Read = (String, String, Option<String>);
+
+/// What one parser read up to the event whose data holds `end`. `back`: when the stream ends before, it comes back by itself.
+pub(super) async fn parse(parser: &str, url: &str, cookie: &str, end: &str, back: bool) -> Vec<Read> {
     let installed = foreign().await;
     let mut command = if parser.contains("httpx") || parser.contains("client") {
         let mut python = Command::new(installed.join("venv/bin/python"));
@@ -38,10 +46,10 @@ async fn read(parser: &str, person: &Person, kit: &Kit) -> Vec<(String, String, 
         node.arg(folder().join("read.mjs"));
         node
     };
-    let url = format!("http://{}/api/events", kit.addr(0));
     let mut child = command
-        .args([parser, &url, &person.client.cookie().unwrap(), END])
+        .args([parser, url, cookie, end])
         .env("PARSERS", &installed)
+        .env("BACK", if back { "1" } else { "" })
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -74,9 +82,6 @@ async fn five_parsers_read_every_byte_alike() {
         amy.id, ben.id
     ));
     let room = kit.room(&[&amy, &ben]);
-    // Those that read ids as the standard has them, those that give an event its own id alone, and one that dispatches blocks
-    // without data, which the standard forbids.
-    let parsers = ["eventsource", "undici", "eventsource-parser", "sseclient-py", "httpx-sse"];
     let speak = async {
         eventually("all streams", || async { (streams(&kit).await >= 6.0).then_some(()) }).await;
         // Letters of one to four bytes, long enough to be cut between any two of them.
@@ -102,20 +107,27 @@ async fn five_parsers_read_every_byte_alike() {
         ear.until("the end", |block| block.data.contains(END)).await;
         ear.heard
     };
-    let all = futures::future::join_all(parsers.map(|parser| read(parser, &amy, &kit)));
+    let url = format!("http://{}/api/events", kit.addr(0));
+    let cookie = amy.client.cookie().unwrap();
+    let all = futures::future::join_all(PARSERS.map(|parser| parse(parser, &url, &cookie, END, false)));
     let (own, all, ()) = tokio::join!(own, all, speak);
     let beats = own.iter().filter(|block| block.event.is_empty() && block.id.is_some()).count();
     assert!(beats >= 2, "heartbeats were among it: {beats}");
-    let data = |blocks: &[Message]| -> Vec<(String, String, Option<String>)> {
+    let data = |blocks: &[Message]| -> Vec<Read> {
         let events = blocks.iter().filter(|block| !block.data.is_empty() && block.event != "hello");
         events.map(|block| (block.event.clone(), block.data.clone(), block.id.clone())).collect()
     };
     let want = data(&own);
     assert_eq!(want.len(), 5);
-    for (parser, events) in parsers.iter().zip(all) {
-        let (empty, events): (Vec<_>, Vec<_>) = events.into_iter().partition(|(_, data, _)| data.is_empty());
-        // A heartbeat dispatches nothing. httpx-sse gives an event without data for any blank line once there was an id.
-        assert_eq!(empty.is_empty(), *parser != "httpx-sse", "{parser}: {} events without data", empty.len());
+    for (parser, events) in PARSERS.iter().zip(all) {
+        let (beats, events): (Vec<Read>, Vec<Read>) =
+            events.into_iter().partition(|(name, ..)| name == "cursor");
+        assert!(beats.len() >= 2, "{parser} heard {} heartbeats", beats.len());
+        assert!(beats.iter().all(|(_, data, id)| data == "{}" && id.is_some()), "{parser}: {beats:?}");
+        let events = events.into_iter().filter(|(name, ..)| name != "retry");
+        let (empty, events): (Vec<Read>, Vec<Read>) = events.partition(|(_, data, _)| data.is_empty());
+        // httpx-sse makes an event of the time to wait that a stream begins with. Of heartbeats nobody does.
+        assert_eq!(empty.len(), usize::from(*parser == "httpx-sse"), "{parser}: {empty:?}");
         assert_eq!(events[0].0, "hello", "{parser}");
         assert!(events[1..] == want[..], "{parser} read something else: {} events", events.len());
     }
@@ -159,6 +171,7 @@ async fn chromium_resumes_from_a_heartbeat_and_stops_at_the_end_of_its_session()
     until(&mut lines, &mut heard, "message").await;
     // What concerns others moves the cursor, and only heartbeats say so.
     kit.say(other, &ben.id, 1, 40).await;
+    until(&mut lines, &mut heard, "cursor").await;
     until(&mut lines, &mut heard, "reconnect").await;
     until(&mut lines, &mut heard, "resumed").await;
     let resumed = heard.last().unwrap().clone();
@@ -167,6 +180,9 @@ async fn chromium_resumes_from_a_heartbeat_and_stops_at_the_end_of_its_session()
     let message = heard.iter().find(|(event, ..)| event == "message").unwrap().clone();
     let hello = heard.iter().rfind(|(event, ..)| event == "hello").unwrap().clone();
     assert_ne!(hello.2, message.2, "the cursor moved without an event");
+    let reconnect = heard.iter().rposition(|(event, ..)| event == "reconnect").unwrap();
+    let beat = heard[..reconnect].iter().rfind(|(event, ..)| event == "cursor").expect("a heartbeat");
+    assert_eq!((beat.1.as_str(), &beat.2), ("{}", &hello.2), "the last heartbeat's id came back");
     kit.say(room, &ben.id, 2, 2).await;
     until(&mut lines, &mut heard, "message").await;
     let seqs: Vec<&str> =

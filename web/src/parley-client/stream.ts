@@ -200,8 +200,9 @@ export class EventStream {
   }
 
   /**
-   * Heartbeats set the cursor and dispatch nothing, so a page cannot see that they stopped. A
-   * machine that slept is known by its clock, and then the socket is not worth waiting for.
+   * Heartbeats are events that are not listened for: they set the browser's cursor, and one that is
+   * late says little. A machine that slept is known by its clock, and then the socket is not worth
+   * waiting for.
    */
   #watchClock(): void {
     if (this.#clockTimer !== undefined) return;

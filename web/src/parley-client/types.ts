@@ -28,8 +28,8 @@ export type Reply = Schemas["ReplyBody"];
 export type Kind = Reply["kind"];
 export type ReplyOf<K extends Kind> = Extract<Reply, { kind: K }>;
 
-/** Every named event of the stream with its data. */
-export type StreamEvents = Schemas["StreamEvents"];
+/** Every named event of the stream with its data; without `cursor`, a heartbeat, whose id the browser keeps by itself. */
+export type StreamEvents = Omit<Schemas["StreamEvents"], "cursor">;
 export type StreamEventName = keyof StreamEvents;
 export type HelloEvent = StreamEvents["hello"];
 export type RoomEvent = StreamEvents["room"];

@@ -182,7 +182,7 @@ impl Shard {
 
     fn heartbeat(&mut self, id: ConnId) {
         let Some(tail) = self.line_for(id) else { return };
-        self.push_frame(id, Frame { head: bytes::Bytes::new(), tail, stamped: 0 }, "heartbeat");
+        self.push_frame(id, Frame { head: sse::HEARTBEAT, tail, stamped: 0 }, "heartbeat");
     }
 
     fn beat_later(&mut self, id: ConnId) {

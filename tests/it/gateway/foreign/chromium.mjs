@@ -23,7 +23,7 @@ await page.goto(`${url}/api/openapi.json`);
 await page.evaluate(() => {
   globalThis.tell("protocol", performance.getEntriesByType("navigation")[0].nextHopProtocol, "");
   const source = new EventSource("/api/events");
-  for (const name of ["hello", "resumed", "resync", "reply", "message", "room", "friend", "status", "slow", "reconnect"]) {
+  for (const name of ["hello", "resumed", "resync", "reply", "message", "room", "friend", "status", "cursor", "slow", "reconnect"]) {
     source.addEventListener(name, (event) => globalThis.tell(name, event.data, event.lastEventId));
   }
   source.onmessage = (event) => globalThis.tell("unnamed", event.data, event.lastEventId);

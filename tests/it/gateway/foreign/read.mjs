@@ -1,12 +1,13 @@
 // Reads an event stream with one of three parsers of npm and prints each event as a line of JSON: [event, data, id].
-// read.mjs PARSER URL COOKIE END   (ends after the event whose data holds END; exits 3 when the stream ends before)
+// read.mjs PARSER URL COOKIE END   (ends after the event whose data holds END; exits 3 when the stream ends before, unless BACK is set
+// and the parser comes back by itself). A time to wait that the parser tells is an event "retry".
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
 const [parser, url, cookie, end] = process.argv.slice(2);
 const require = createRequire(`${process.env.PARSERS}/`);
 const load = (name) => import(pathToFileURL(require.resolve(name)).href);
-const names = ["hello", "resumed", "resync", "reply", "message", "room", "friend", "status", "slow", "reconnect"];
+const names = ["hello", "resumed", "resync", "reply", "message", "room", "friend", "status", "cursor", "slow", "reconnect"];
 
 function take(event, data, id) {
   process.stdout.write(`${JSON.stringify([event, data, id])}\n`, () => {
@@ -18,6 +19,7 @@ if (parser === "eventsource-parser") {
   const { createParser } = await load("eventsource-parser");
   const reader = createParser({
     onEvent: ({ event, data, id }) => take(event ?? "message", data, id ?? null),
+    onRetry: (milliseconds) => take("retry", `${milliseconds}`, null),
     onError: (error) => {
       throw error;
     },
@@ -43,4 +45,6 @@ if (parser === "eventsource") {
   source = new EventSource(url, { node: { dispatcher }, dispatcher });
 }
 for (const name of names) source.addEventListener(name, (event) => take(name, event.data, event.lastEventId));
-source.addEventListener("error", () => process.exit(3));
+source.addEventListener("error", () => {
+  if (!process.env.BACK || source.readyState === 2) process.exit(3);
+});

@@ -1,6 +1,7 @@
 """Reads an event stream with one of two parsers of PyPI and prints each event as a line of JSON: [event, data, id].
 
 read.py PARSER URL COOKIE END   (ends after the event whose data holds END; exits 3 when the stream ends before)
+A time to wait that the parser tells is an event "retry".
 """
 
 import json
@@ -20,6 +21,8 @@ def main() -> int:
         else:
             events = sseclient.SSEClient(response.iter_bytes()).events()
         for event in events:
+            if event.retry is not None:
+                print(json.dumps(["retry", str(event.retry), None]), flush=True)
             print(json.dumps([event.event, event.data, event.id]), flush=True)
             if end in event.data:
                 return 0
