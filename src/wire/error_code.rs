@@ -95,4 +95,25 @@ mod tests {
             assert_eq!(serde_json::to_string(&code).unwrap(), format!("\"{code}\""));
         }
     }
+    /// The table of protocol.md section 2, spelled out: a code that is new has to be added here.
+    #[test]
+    fn every_code_has_the_status_of_the_contract() {
+        let table = [
+            ("invalid_request", 422),
+            ("unauthenticated", 401),
+            ("wrong_credentials", 401),
+            ("user_exists", 409),
+            ("user_not_found", 404),
+            ("room_not_found", 404),
+            ("not_a_member", 404),
+            ("not_a_friend", 422),
+            ("too_large", 413),
+            ("rate_limited", 429),
+            ("idempotency_mismatch", 422),
+            ("deadline_exceeded", 503),
+            ("unavailable", 503),
+            ("internal", 500),
+        ];
+        assert_eq!(ErrorCode::ALL.map(|code| (code.as_str(), code.http_status())), table);
+    }
 }

@@ -38,7 +38,17 @@ use traced::Traced;
 use super::metrics::Metrics;
 use crate::{ids::SessionKey, process::trace::Tracer};
 
-/// What others have for a shard. As many at a time as there are streams and look-ups, both of which are bounded.
+/// What others have for a shard. The queue has no bound of its own, because it may not lose a word and a stream that is dropped
+/// cannot wait; those who fill it are bounded.
+/// - `Open` holds its stream's permit while it is queued: no more of them than `--max-streams`.
+/// - `Identify` comes once for a stream and `Close` twice at most (from the route, and from its body's end), from a connection that
+///   is still there. The queue is first in, first out: all that is behind its oldest entry is of streams that were there then
+///   or were let in since, whose `Open` is queued too. So no more than three for each of `--max-streams` and `--max-connections`.
+/// - `Found` comes once for a look-up: a stream has one under way for its rooms, one for its resume and one for its session, and a room one
+///   (its records wait behind it); rooms are those of the streams.
+/// - `Drain` comes once, `Streams` one at a time.
+///
+/// An entry has 200 bytes at most, what it carries is what the stream or the answer holds anyway.
 #[derive(Debug)]
 enum Control {
     Open(ConnId, Box<Opening>),

@@ -236,10 +236,60 @@ async fn every_answer_has_the_headers_that_keep_pages_safe() {
         let csp = answer.headers["content-security-policy"].to_str().unwrap();
         assert!(csp.contains("default-src 'none'") && !csp.contains("unsafe"), "{path}: {csp}");
         assert_eq!(answer.headers["x-content-type-options"], "nosniff");
-        assert_eq!(answer.headers["x-frame-options"], "DENY");
+        for (name, value) in [
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "no-referrer"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("permissions-policy", "camera=(), microphone=(), geolocation=()"),
+        ] {
+            assert_eq!(answer.headers[name], value, "{path}: {name}");
+        }
         assert!(answer.headers.contains_key("cache-control"));
     }
     let described: Value = client.get("/api/openapi.json").await.unwrap().json();
     assert!(described["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
     assert!(described["paths"]["/api/events"].is_object());
+}
+
+/// The head of an answer, which comes before anything of the body: lines in lower case.
+async fn head(kit: &Kit, path: &str, cookie: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut socket = tokio::net::TcpStream::connect(kit.addr(0)).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\ncookie: {cookie}\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let (mut text, mut bytes) = (String::new(), [0; 4_096]);
+    loop {
+        if let Some((head, _)) = text.split_once("\r\n\r\n") {
+            return head.to_ascii_lowercase() + "\r\n";
+        }
+        let read = tokio::time::timeout(crate::fixtures::DEADLINE, socket.read(&mut bytes)).await;
+        let read = read.expect("a head").unwrap();
+        assert!(read > 0, "the connection ended: {text}");
+        text.push_str(&String::from_utf8_lossy(&bytes[..read]));
+    }
+}
+
+/// Also when it is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_tells_everything_between_to_keep_nothing_back() {
+    let kit = Kit::own(1, &[("PARLEY_MAX_STREAMS_PER_ADDRESS", "1")]).await;
+    let amy = kit.person("amy");
+    let _ear = super::kit::Ear::live(&amy, kit.addr(0), None).await;
+    let refused = head(&kit, "/api/events", &amy.client.cookie().unwrap()).await;
+    let kit = Kit::shared().await;
+    let amy = kit.person("amy");
+    let open = head(kit, "/api/events", &amy.client.cookie().unwrap()).await;
+    for head in [&refused, &open] {
+        assert!(head.starts_with("http/1.1 200"), "{head}");
+        for line in [
+            "content-type: text/event-stream",
+            "cache-control: no-store, no-transform",
+            "x-accel-buffering: no",
+            "x-content-type-options: nosniff",
+            "cross-origin-resource-policy: same-origin",
+        ] {
+            assert!(head.contains(&format!("{line}\r\n")), "{line}: {head}");
+        }
+    }
 }

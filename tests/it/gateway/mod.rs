@@ -19,6 +19,7 @@ mod live;
 mod measures;
 mod nginx;
 mod parsers;
+mod replies;
 mod resume;
 mod secrets;
 mod slow;
