@@ -7,7 +7,7 @@ use moka::sync::Cache;
 
 use super::hub::{OpenSession, SessionState};
 use crate::{
-    ids::{SessionKey, SessionToken},
+    ids::{SessionKey, SessionToken, UserId},
     store::{
         StoreError,
         reads::{Reads, in_time},
@@ -44,6 +44,14 @@ impl Sessions {
         match self.cache.get(key) {
             Some(state) => Ok(state),
             None => self.fresh(key).await,
+        }
+    }
+
+    /// The user of a session that memory holds as open.
+    pub(crate) fn known(&self, key: &SessionKey) -> Option<UserId> {
+        match self.cache.get(key) {
+            Some(SessionState::Open(session)) => Some(session.user),
+            _ => None,
         }
     }
 

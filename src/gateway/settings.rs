@@ -94,10 +94,13 @@ pub struct LimitArgs {
     /// Requests of one user a second, four seconds' worth at once; 0: no limit
     #[arg(long, env = "PARLEY_REQUESTS_PER_USER", default_value_t = 50)]
     pub requests_per_user: u32,
+    /// Requests without an open session from one address (IPv6: one /64) a second, four seconds' worth at once; 0: no limit
+    #[arg(long, env = "PARLEY_REQUESTS_PER_ADDRESS", default_value_t = 1_000)]
+    pub requests_per_address: u32,
     /// Messages to one room a second, four seconds' worth at once; 0: no limit
     #[arg(long, env = "PARLEY_MESSAGES_PER_ROOM", default_value_t = 500)]
     pub messages_per_room: u32,
-    /// Sign-ups and logins from one address (IPv6: one /64) a second, four seconds' worth at once; 0: no limit
+    /// Sign-ups, logins and logouts of unknown sessions from one address (IPv6: one /64) a second, four seconds' worth at once; 0: no limit
     #[arg(long, env = "PARLEY_SIGN_INS_PER_ADDRESS", default_value_t = 50)]
     pub sign_ins_per_address: u32,
     /// Header in which a trusted proxy names the client's address, such as X-Forwarded-For; the last entry counts. Without it: the

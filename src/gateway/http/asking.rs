@@ -16,7 +16,7 @@ use crate::{
     wire::Request,
 };
 
-/// A call by an open session's user, counted against that user's rate.
+/// A call by an open session's user.
 #[derive(Debug)]
 pub(super) struct Asking {
     pub(super) app: App,
@@ -33,7 +33,6 @@ impl FromRequestParts<App> for Asking {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, app).await?;
         let (session, open) = app.session_of(&caller).await?;
-        app.limits.user(&open.user)?;
         Ok(Self {
             app: app.clone(),
             user: open.user,
@@ -83,6 +82,11 @@ pub(super) struct Once {
     #[param(rename = "Idempotency-Key")]
     idempotency_key: Option<String>,
 }
+
+/// An empty object: there is nothing to say, but a change is sent as JSON, which no form of another site can send. Only its
+/// `Content-Type` is looked at.
+#[derive(Debug, utoipa::ToSchema)]
+pub(super) struct Nothing {}
 
 /// The answers of what a worker does, beside problems.
 #[derive(utoipa::IntoResponses)]

@@ -7,17 +7,20 @@ use axum::{
     routing::get,
 };
 
-use super::{App, Caller, Connection, Problem, with_cookie};
+use super::{App, Caller, Connection, problem::Lacking, with_cookie};
 use crate::gateway::{
     hub::{Opening, Reason, SessionState, Wanted},
     sse::{self, Cursor, Outbox, Stream},
 };
 
+/// Where the stream is: the one route with limits of its own.
+pub(super) const PATH: &str = "/api/events";
+
 /// The event stream (Server-Sent Events); the schema `StreamEvents` has its events. `Last-Event-ID` resumes it on any replica.
 #[utoipa::path(get, path = "/api/events", tag = "events",
     params(("Last-Event-ID" = Option<String>, Header, description = "The cursor to resume from")),
     responses((status = 200, content_type = "text/event-stream", body = String), (status = 204, description = "The session has ended"),
-        Problem))]
+        Lacking))]
 pub(super) async fn events(
     State(app): State<App>,
     caller: Caller,
@@ -107,7 +110,7 @@ pub(super) struct Api;
 
 /// These routes.
 pub(super) fn routes() -> Router<App> {
-    Router::new().route("/api/events", get(events))
+    Router::new().route(PATH, get(events))
 }
 
 #[cfg(test)]

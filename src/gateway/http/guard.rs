@@ -1,4 +1,5 @@
-//! What every request passes: who may change things from where (CSRF), the headers of every answer, its span, and the count.
+//! What every request passes: its limit, who may change things from where (CSRF), the headers of every answer, its span, and the
+//! count.
 
 use std::time::Instant;
 
@@ -7,10 +8,10 @@ use axum::{
     extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 
-use super::{App, Problem, traced};
+use super::{App, Problem, caller, traced};
 
 /// What pages may do: only what comes from here, nothing inline, framed by nobody.
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
@@ -48,14 +49,17 @@ pub(super) fn from_our_page(headers: &HeaderMap) -> Result<(), Problem> {
 /// The methods that a label may name: others are the caller's text, and there is no end of them.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
 
-/// Adds the headers of every answer, traces, and counts.
+/// Holds every request to its limit, adds the headers of every answer, traces, and counts.
 pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let known = METHODS.into_iter().find(|known| request.method() == *known);
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     // OpenTelemetry has its own word for other methods.
     let span = traced::begin(&app.tracer, request.headers_mut(), known.unwrap_or("_OTHER"), path.as_deref());
-    let mut response = next.run(request).await;
+    let mut response = match caller::count(&app, &mut request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
     finish(response.headers_mut());
     traced::end(span, &response);
     let (method, route) = (known.unwrap_or("other"), path.unwrap_or_else(|| "unmatched".to_owned()));

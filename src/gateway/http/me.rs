@@ -11,6 +11,7 @@ use super::{
     App, Caller, Problem,
     asking::{Answers, Asking, Once, Waiting},
     body,
+    problem::{Bodied, Changed, Naming, Private, Reading},
 };
 use crate::{
     store::reads::in_time,
@@ -27,8 +28,7 @@ pub(super) struct NewStatus {
 
 /// The user of this session.
 #[utoipa::path(get, path = "/api/me", tag = "users", security(("session" = [])),
-    responses((status = 200, body = User),
-        Problem))]
+    responses((status = 200, body = User), Private, Reading))]
 pub(super) async fn me(State(app): State<App>, caller: Caller) -> Result<Json<User>, Problem> {
     let (_, session) = app.session_of(&caller).await?;
     let user = in_time(app.reads.user(&session.user)).await?;
@@ -38,7 +38,7 @@ pub(super) async fn me(State(app): State<App>, caller: Caller) -> Result<Json<Us
 /// Changes the status message that friends see.
 #[utoipa::path(put, path = "/api/me/status", tag = "users", security(("session" = [])), request_body = NewStatus,
     params(Waiting, Once),
-    responses(Answers, Problem))]
+    responses(Answers, Changed, Bodied, Naming))]
 pub(super) async fn change_status(asking: Asking, body: Body) -> Result<Response, Problem> {
     let new: NewStatus = body::json(body).await?;
     let request = Request::ChangeStatus(ChangeStatus { user_id: asking.user.clone(), status: new.status });

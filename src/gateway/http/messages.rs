@@ -12,6 +12,7 @@ use super::{
     App, Caller, Id, Params, Problem,
     asking::{Answers, Asking, Once, Waiting},
     body,
+    problem::{Bodied, Changed, Changing, Named, Naming, Private, Reading},
 };
 use crate::{
     ids::{RoomId, Seq},
@@ -64,7 +65,7 @@ pub(super) struct ReadMark {
 #[utoipa::path(post, path = "/api/rooms/{roomId}/messages", tag = "messages", security(("session" = [])), request_body = NewMessage,
     params(("roomId" = uuid::Uuid, Path),
         Waiting, Once),
-    responses(Answers, Problem))]
+    responses(Answers, Changed, Bodied, Naming))]
 pub(super) async fn send(asking: Asking, Id(room): Id<RoomId>, body: Body) -> Result<Response, Problem> {
     asking.app.limits.room(room)?;
     let new: NewMessage = body::json(body).await?;
@@ -80,8 +81,7 @@ pub(super) async fn send(asking: Asking, Id(room): Id<RoomId>, body: Body) -> Re
 /// A page of a room's messages, as far as I may see them.
 #[utoipa::path(get, path = "/api/rooms/{roomId}/messages", tag = "messages", security(("session" = [])),
     params(("roomId" = uuid::Uuid, Path), HistoryParams),
-    responses((status = 200, body = History),
-        Problem))]
+    responses((status = 200, body = History), Private, Named, Reading))]
 pub(super) async fn history(
     State(app): State<App>,
     caller: Caller,
@@ -111,8 +111,7 @@ pub(super) async fn history(
 /// Says how far I have read: forwards only, and no further than the newest message.
 #[utoipa::path(put, path = "/api/rooms/{roomId}/read", tag = "messages", security(("session" = [])), request_body = ReadMark,
     params(("roomId" = uuid::Uuid, Path)),
-    responses((status = 204),
-        Problem))]
+    responses((status = 204), Private, Named, Bodied, Changing))]
 pub(super) async fn mark_read(
     asking: Asking,
     Id(room): Id<RoomId>,

@@ -2,6 +2,7 @@
 
 mod asking;
 mod body;
+mod caller;
 mod described;
 mod events;
 mod friends;
@@ -33,7 +34,7 @@ use std::{
 use axum::{
     Router,
     extract::{FromRequestParts, Query},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     middleware,
     response::{IntoResponse as _, Response},
     routing::get,
@@ -41,6 +42,7 @@ use axum::{
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use caller::Caller;
 pub(crate) use openapi::document;
 pub(crate) use problem::Problem;
 pub(crate) use web::missing_page;
@@ -107,13 +109,6 @@ pub(crate) struct Connection {
     pub(crate) handover: Handover,
 }
 
-/// The browser that asks: its token, if it brought one.
-#[derive(Debug)]
-pub(crate) struct Caller {
-    token: Option<SessionToken>,
-    address: IpAddr,
-}
-
 impl App {
     pub(crate) fn new(parts: Shared) -> Self {
         Self(Arc::new(parts))
@@ -150,7 +145,7 @@ impl App {
     /// The caller's open session.
     async fn session_of(&self, caller: &Caller) -> Result<(SessionKey, OpenSession), Problem> {
         let key = caller.key().ok_or_else(Problem::unauthenticated)?;
-        match self.sessions.get(&key).await? {
+        match caller.counted(self, self.sessions.get(&key).await?)? {
             SessionState::Open(session) if session.expires_at > self.clock.now() => Ok((key, session)),
             _ => Err(Problem::unauthenticated()),
         }
@@ -170,27 +165,6 @@ impl App {
 
     fn fresh_token(&self) -> Result<SessionToken, Problem> {
         SessionToken::fresh().map_err(|_| Problem::unavailable("no random bytes are to be had"))
-    }
-}
-
-impl Caller {
-    fn key(&self) -> Option<SessionKey> {
-        self.token.as_ref().map(SessionToken::key)
-    }
-}
-
-impl FromRequestParts<App> for Caller {
-    type Rejection = Problem;
-
-    /// Every handler takes its caller, so this is where a change from another site ends (CSRF).
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        if !matches!(parts.method, Method::GET | Method::HEAD) {
-            guard::from_our_page(&parts.headers)?;
-        }
-        let connection = parts.extensions.get::<Connection>();
-        let peer = connection.map_or(IpAddr::from([0, 0, 0, 0]), |connection| connection.peer);
-        let address = app.limits.client_address(&parts.headers, peer);
-        Ok(Self { token: app.cookies.read(&parts.headers), address })
     }
 }
 

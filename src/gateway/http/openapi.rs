@@ -10,10 +10,9 @@ use utoipa::{
 };
 
 use super::{
-    Problem,
     described::StreamEvents,
     events, friends, me, messages,
-    problem::ProblemBody,
+    problem::{Counted, ProblemBody},
     requests, rooms, session,
     submit::{Accepted, ReplyBody},
     users, web,
@@ -66,7 +65,7 @@ pub(crate) fn document() -> String {
 
 /// This description.
 #[utoipa::path(get, path = "/api/openapi.json", operation_id = "description", tag = "page",
-    responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value), Problem))]
+    responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value), Counted))]
 pub(super) async fn serve() -> Response {
     static TEXT: LazyLock<String> = LazyLock::new(document);
     ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], TEXT.as_str())

@@ -93,7 +93,7 @@ impl Problem {
     }
 }
 
-/// Every route may answer with any of these; `code` says more than the status.
+/// The statuses of problems; `code` says more.
 const STATUSES: [(u16, &str); 11] = [
     (400, "The body broke off, or a header has no sense"),
     (401, "No open session, or wrong credentials"),
@@ -108,17 +108,56 @@ const STATUSES: [(u16, &str); 11] = [
     (503, "Kafka or PostgreSQL is away, or the deadline has passed; see Retry-After"),
 ];
 
-impl utoipa::IntoResponses for Problem {
-    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
-        let body = || {
-            openapi::ContentBuilder::new().schema(Some(openapi::Ref::from_schema_name("ProblemBody"))).build()
-        };
-        let response = |text: &str| {
-            let builder = openapi::ResponseBuilder::new().description(text);
-            builder.content("application/problem+json", body()).build()
-        };
-        STATUSES.iter().map(|(status, text)| (status.to_string(), RefOr::T(response(text)))).collect()
-    }
+fn described(wanted: &[u16]) -> BTreeMap<String, RefOr<openapi::Response>> {
+    let body =
+        || openapi::ContentBuilder::new().schema(Some(openapi::Ref::from_schema_name("ProblemBody"))).build();
+    let response = |text: &str| {
+        let builder = openapi::ResponseBuilder::new().description(text);
+        builder.content("application/problem+json", body()).build()
+    };
+    let all = STATUSES.iter().filter(|(status, _)| wanted.contains(status));
+    all.map(|(status, text)| (status.to_string(), RefOr::T(response(text)))).collect()
+}
+
+/// What a route has in it, by the problems that come of that: a route's description is the sum, and tells of no other.
+macro_rules! problems {
+    ($($(#[doc = $text:literal])+ $name:ident $statuses:expr;)+) => {$(
+        $(#[doc = $text])+
+        pub(super) enum $name {}
+
+        impl utoipa::IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+                described(&$statuses)
+            }
+        }
+    )+};
+}
+
+problems! {
+    /// Is counted.
+    Counted [429];
+    /// May lack what it needs, and is not counted.
+    Lacking [503];
+    /// Is counted and reads from PostgreSQL.
+    Reading [429, 503];
+    /// Is for an open session, or for the right password.
+    Private [401];
+    /// Has the id of something in its path.
+    Named [404, 422];
+    /// Has a body.
+    Bodied [400, 408, 413, 422];
+    /// Makes something that may be there already.
+    Taking [409];
+    /// Names somebody or something that may not be there.
+    Naming [404];
+    /// Changes something here and now.
+    Changing [403, 429, 503];
+    /// Asks a worker, as somebody who is logged in.
+    Asked [401, 422, 429, 500, 503];
+    /// Asks a worker for a change, with an `Idempotency-Key` if one is given.
+    Changed [400, 401, 403, 422, 429, 500, 503];
+    /// Asks a worker for a change, as nobody.
+    Signing [403, 422, 429, 500, 503];
 }
 
 impl From<Failure> for Problem {

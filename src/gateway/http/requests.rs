@@ -8,6 +8,7 @@ use axum::{
 
 use super::{
     App, Caller, Id, Problem,
+    problem::{Named, Private, Reading},
     submit::{Accepted, DEADLINE, ReplyBody, json_response},
 };
 use crate::{
@@ -19,8 +20,7 @@ use crate::{
 /// The reply to a request of this session or user: 200, 202 while it may still come, else 404.
 #[utoipa::path(get, path = "/api/requests/{requestId}", tag = "requests",
     params(("requestId" = uuid::Uuid, Path)),
-    responses((status = 200, body = ReplyBody), (status = 202, body = Accepted),
-        Problem))]
+    responses((status = 200, body = ReplyBody), (status = 202, body = Accepted), Private, Named, Reading))]
 pub(super) async fn reply(
     State(app): State<App>,
     caller: Caller,
@@ -31,7 +31,7 @@ pub(super) async fn reply(
         return Ok(json_response(StatusCode::OK, &answer));
     }
     // A session that is unknown or ended may still ask for what it asked itself.
-    let user = match app.sessions.get(&session).await? {
+    let user = match caller.counted(&app, app.sessions.get(&session).await?)? {
         SessionState::Open(open) => Some(open.user),
         SessionState::Unknown | SessionState::Ended => None,
     };

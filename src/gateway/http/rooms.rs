@@ -8,8 +8,9 @@ use serde::Deserialize;
 
 use super::{
     App, Id, PageParams, Params, Problem,
-    asking::{Answers, Asking, Once, Waiting},
+    asking::{Answers, Asking, Nothing, Once, Waiting},
     body,
+    problem::{Asked, Bodied, Changed, Naming},
 };
 use crate::{
     ids::{RoomId, UserId},
@@ -21,7 +22,7 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewRoom {
     /// Friends of mine, at most 100.
-    #[schema(value_type = Vec<String>, min_items = 1, max_items = 100)]
+    #[schema(value_type = Vec<String>, min_items = 1, max_items = 100, pattern = "^[a-z0-9._-]{2,32}$")]
     pub(super) friend_id: Vec<UserId>,
     /// Its name; made of the members' names when absent.
     #[schema(value_type = Option<String>, min_length = 1, max_length = 64)]
@@ -33,14 +34,14 @@ pub(super) struct NewRoom {
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewMembers {
     /// Friends of mine, at most 100.
-    #[schema(value_type = Vec<String>, min_items = 1, max_items = 100)]
+    #[schema(value_type = Vec<String>, min_items = 1, max_items = 100, pattern = "^[a-z0-9._-]{2,32}$")]
     pub(super) friend_id: Vec<UserId>,
 }
 
 /// My rooms, a page of them. The answer comes from a worker, as all conversations do: ask with `Prefer: wait`.
 #[utoipa::path(get, path = "/api/rooms", operation_id = "list_rooms", tag = "rooms", security(("session" = [])),
     params(PageParams, Waiting),
-    responses(Answers, Problem))]
+    responses(Answers, Asked))]
 pub(super) async fn list(asking: Asking, Params(page): Params<PageParams>) -> Result<Response, Problem> {
     let request = Request::ListRooms(ListRooms { user_id: asking.user.clone(), page: page.into() });
     asking.read(&request).await
@@ -49,7 +50,7 @@ pub(super) async fn list(asking: Asking, Params(page): Params<PageParams>) -> Re
 /// Opens a room with friends, all of them or none.
 #[utoipa::path(post, path = "/api/rooms", tag = "rooms", security(("session" = [])), request_body = NewRoom,
     params(Waiting, Once),
-    responses(Answers, Problem))]
+    responses(Answers, Changed, Bodied, Naming))]
 pub(super) async fn open(asking: Asking, body: Body) -> Result<Response, Problem> {
     let new: NewRoom = body::json(body).await?;
     let request = Request::AddRoom(AddRoom {
@@ -65,7 +66,7 @@ pub(super) async fn open(asking: Asking, body: Body) -> Result<Response, Problem
 #[utoipa::path(post, path = "/api/rooms/{roomId}/members", tag = "rooms", security(("session" = [])), request_body = NewMembers,
     params(("roomId" = uuid::Uuid, Path),
         Waiting, Once),
-    responses(Answers, Problem))]
+    responses(Answers, Changed, Bodied, Naming))]
 pub(super) async fn add_members(
     asking: Asking,
     Id(room): Id<RoomId>,
@@ -83,9 +84,10 @@ pub(super) async fn add_members(
 
 /// Leaves a room. What was said before stays readable.
 #[utoipa::path(delete, path = "/api/rooms/{roomId}/members/me", tag = "rooms", security(("session" = [])),
+    request_body = Nothing,
     params(("roomId" = uuid::Uuid, Path),
         Waiting, Once),
-    responses(Answers, Problem))]
+    responses(Answers, Changed, Naming))]
 pub(super) async fn leave(asking: Asking, Id(room): Id<RoomId>) -> Result<Response, Problem> {
     let request = Request::LeaveRoom(LeaveRoom { user_id: asking.user.clone(), room_id: room });
     asking.change(&request).await

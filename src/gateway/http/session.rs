@@ -10,9 +10,10 @@ use serde::Deserialize;
 
 use super::{
     App, Caller, Params, Problem,
-    asking::{Answers, Once, Waiting},
+    asking::{Answers, Nothing, Once, Waiting},
     body,
     prefer::{self, Scope},
+    problem::{Bodied, Changed, Private, Signing},
     submit::Asker,
     with_cookie,
 };
@@ -27,7 +28,7 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub(super) struct Credentials {
     /// The account.
-    #[schema(value_type = String, min_length = 2, max_length = 32)]
+    #[schema(value_type = String, min_length = 2, max_length = 32, pattern = "^[a-z0-9._-]{2,32}$")]
     pub(super) user_id: UserId,
     /// Its password.
     #[schema(value_type = String, min_length = 8, max_length = 128)]
@@ -46,7 +47,7 @@ pub(super) struct Everywhere {
 /// Logs in. The cookie comes at once and is good for the reply; it is an open session from the reply's success on.
 #[utoipa::path(post, path = "/api/session", tag = "session", request_body = Credentials,
     params(Waiting),
-    responses(Answers, Problem))]
+    responses(Answers, Signing, Bodied, Private))]
 pub(super) async fn log_in(
     State(app): State<App>,
     caller: Caller,
@@ -76,8 +77,9 @@ pub(super) async fn log_in(
     delete,
     path = "/api/session",
     tag = "session",
+    request_body = Nothing,
     params(Everywhere, Waiting, Once),
-    responses(Answers, Problem)
+    responses(Answers, Changed)
 )]
 pub(super) async fn log_out(
     State(app): State<App>,
@@ -88,10 +90,20 @@ pub(super) async fn log_out(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let session = caller.key().ok_or_else(Problem::unauthenticated)?;
-    let user = match app.sessions.fresh(&session).await? {
+    let state = match app.sessions.fresh(&session).await {
+        Ok(state) => caller.counted(&app, state)?,
+        // Nobody can say whose it is, and it is to end all the same: a worker ends it by its key.
+        Err(_) if !everywhere => SessionState::Unknown,
+        Err(error) => return Err(error.into()),
+    };
+    let user = match state {
         SessionState::Open(open) => Some(open.user),
-        // A login may be on its way: the logout leaves a mark that it finds.
-        SessionState::Unknown => None,
+        // A login may be on its way: the logout leaves a mark that it finds. So anybody's invention is written down, and
+        // counts like the login that it would undo.
+        SessionState::Unknown => {
+            app.limits.sign_in(caller.address)?;
+            None
+        }
         SessionState::Ended => {
             return Ok(with_cookie(Err(Problem::unauthenticated()), Some(app.cookies.clear())));
         }

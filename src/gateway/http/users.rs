@@ -13,6 +13,7 @@ use super::{
     asking::{Answers, Once, Waiting},
     body, has,
     prefer::{self, Scope},
+    problem::{Bodied, Signing, Taking},
     submit::Asker,
     with_cookie,
 };
@@ -26,13 +27,13 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewUser {
     /// 2 to 32 characters of a-z, 0-9, dot, underscore, hyphen.
-    #[schema(value_type = String, min_length = 2, max_length = 32)]
+    #[schema(value_type = String, min_length = 2, max_length = 32, pattern = "^[a-z0-9._-]{2,32}$")]
     pub(super) user_id: UserId,
     /// 8 to 128 characters.
     #[schema(value_type = String, min_length = 8, max_length = 128)]
     pub(super) password: Password,
     /// An email address.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = "email")]
     pub(super) email: Email,
     /// A name for people.
     #[schema(value_type = String, min_length = 1, max_length = 64)]
@@ -42,7 +43,7 @@ pub(super) struct NewUser {
 /// Signs up.
 #[utoipa::path(post, path = "/api/users", tag = "users", request_body = NewUser,
     params(Waiting, Once),
-    responses(Answers, Problem))]
+    responses(Answers, Signing, Bodied, Taking))]
 pub(super) async fn sign_up(
     State(app): State<App>,
     caller: Caller,

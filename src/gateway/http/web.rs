@@ -7,7 +7,7 @@ use axum::{
 };
 use rust_embed::{EmbeddedFile, RustEmbed};
 
-use super::{App, Caller, Problem, with_cookie};
+use super::{App, Caller, Problem, problem::Reading, with_cookie};
 
 /// `web/dist`, as `make web` builds it. A release holds the files; a debug build reads them from the disk as it runs.
 #[derive(RustEmbed)]
@@ -23,7 +23,7 @@ pub(crate) fn missing_page() -> bool {
 #[utoipa::path(get, path = "/", operation_id = "page", tag = "page",
     params(("If-None-Match" = Option<String>, Header, description = "An `ETag` that is known")),
     responses((status = 200, description = "The web client", body = String, content_type = "text/html"),
-        (status = 304, description = "It is what is known"), Problem))]
+        (status = 304, description = "It is what is known"), Reading))]
 pub(super) async fn index(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Response {
     let Some(file) = Dist::get("index.html") else {
         let text = "the web client is not built: run `make web`";

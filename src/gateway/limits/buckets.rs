@@ -1,7 +1,7 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher as _, Hash, RandomState},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -41,8 +41,7 @@ impl<K: Hash + Eq> Buckets<K> {
         }
         let now = Instant::now();
         let full = self.rate * BURST;
-        let stripe = usize::try_from(self.hasher.hash_one(&key) % STRIPES as u64).unwrap_or(0);
-        let mut buckets = self.stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.stripe(&key);
         let level = |bucket: &Bucket| {
             (bucket.tokens + now.duration_since(bucket.at).as_secs_f64() * self.rate).min(full)
         };
@@ -56,5 +55,17 @@ impl<K: Hash + Eq> Buckets<K> {
         }
         *bucket = Bucket { tokens: tokens - 1.0, at: now };
         Ok(())
+    }
+
+    /// Puts back a token that was taken and not needed.
+    pub(super) fn give_back(&self, key: &K) {
+        if let Some(bucket) = self.stripe(key).get_mut(key) {
+            bucket.tokens = (bucket.tokens + 1.0).min(self.rate * BURST);
+        }
+    }
+
+    fn stripe(&self, key: &K) -> MutexGuard<'_, HashMap<K, Bucket>> {
+        let stripe = usize::try_from(self.hasher.hash_one(key) % STRIPES as u64).unwrap_or(0);
+        self.stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -26,6 +26,7 @@ pub(crate) struct Limits(Arc<Inner>);
 struct Inner {
     address_header: Option<HeaderName>,
     users: Buckets<UserId>,
+    addresses: Buckets<IpAddr>,
     rooms: Buckets<RoomId>,
     sign_ins: Buckets<IpAddr>,
     streams: Streams,
@@ -37,6 +38,7 @@ impl Limits {
         Self(Arc::new(Inner {
             address_header: args.client_address_header.clone(),
             users: Buckets::new(args.requests_per_user),
+            addresses: Buckets::new(args.requests_per_address),
             rooms: Buckets::new(args.messages_per_room),
             sign_ins: Buckets::new(args.sign_ins_per_address),
             streams: Streams::new(args),
@@ -58,12 +60,23 @@ impl Limits {
         self.take("requests_per_user", self.0.users.take(user.clone()))
     }
 
+    /// One more request from this address, of nobody who is known.
+    pub(crate) fn address(&self, address: IpAddr) -> Result<(), Problem> {
+        self.take("requests_per_address", self.0.addresses.take(network(address)))
+    }
+
+    /// A request that was counted against its address turns out to be this user's: it counts against them, and no longer there.
+    pub(crate) fn belongs_to(&self, user: &UserId, address: IpAddr) -> Result<(), Problem> {
+        self.0.addresses.give_back(&network(address));
+        self.user(user)
+    }
+
     /// One more message to this room.
     pub(crate) fn room(&self, room: RoomId) -> Result<(), Problem> {
         self.take("messages_per_room", self.0.rooms.take(room))
     }
 
-    /// One more sign-up or login from this address.
+    /// One more sign-up, login, or logout of a session that is not known, from this address.
     pub(crate) fn sign_in(&self, address: IpAddr) -> Result<(), Problem> {
         self.take("sign_ins_per_address", self.0.sign_ins.take(network(address)))
     }
@@ -140,6 +153,21 @@ pub(crate) mod tests {
         assert!((8..12).contains(&taken), "a burst of four seconds: {taken}");
         assert!(limits.user(&amy).is_ok(), "others are not touched");
         assert_eq!(network("2001:db8::1".parse().unwrap()), network("2001:db8::ffff:1".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_turns_out_to_be_a_users_does_not_count_against_the_address() {
+        let limits = limits(&["--requests-per-address", "1", "--requests-per-user", "1"]);
+        let here: IpAddr = [127, 0, 0, 1].into();
+        for n in 0..50 {
+            let user: UserId = format!("user-{n}").parse().unwrap();
+            assert!(limits.address(here).is_ok() && limits.belongs_to(&user, here).is_ok(), "{n}");
+        }
+        let strangers = (0..50).take_while(|_| limits.address(here).is_ok()).count();
+        assert!((4..6).contains(&strangers), "no more than a burst was given back: {strangers}");
+        let bob: UserId = "bob".parse().unwrap();
+        let taken = (0..50).take_while(|_| limits.belongs_to(&bob, here).is_ok()).count();
+        assert!((4..6).contains(&taken), "and the user's own limit holds: {taken}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod nginx;
 mod parsers;
 mod replies;
 mod resume;
+mod routes;
 mod secrets;
 mod slow;
 mod times;
