@@ -54,7 +54,7 @@ pub struct GroupSettings {
     pub drain: Duration,
     /// Whether to use the consumer protocol of KIP-848 (brokers 4.0 and later) instead of the classic one.
     pub consumer_protocol: bool,
-    /// Called before each commit of offsets.
+    /// Called before each commit of offsets that were stored since the one before.
     pub before_commit: fn(),
 }
 
@@ -126,6 +126,7 @@ impl Group {
             owned: Mutex::default(),
             late: Mutex::default(),
             lost: AtomicBool::new(false),
+            stored: AtomicBool::new(false),
             drain: settings.drain,
             before_commit: settings.before_commit,
         };
@@ -252,6 +253,8 @@ pub(super) struct Context {
     late: Mutex<HashMap<Key, oneshot::Receiver<()>>>,
     /// Whether the group believed us dead since this was asked last.
     lost: AtomicBool,
+    /// Whether an offset was stored since the last commit.
+    stored: AtomicBool,
     drain: Duration,
     before_commit: fn(),
 }
@@ -274,8 +277,15 @@ impl Context {
         self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// An offset was stored: the next commit has something to do.
+    pub(super) fn stored(&self) {
+        self.stored.store(true, Ordering::Release);
+    }
+
     fn commit(&self, consumer: &BaseConsumer<Self>, mode: CommitMode) {
-        (self.before_commit)();
+        if self.stored.swap(false, Ordering::AcqRel) {
+            (self.before_commit)();
+        }
         match consumer.commit_consumer_state(mode) {
             Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
             // What is not committed now is committed with the next, or comes again to the next owner, who knows its outcome.

@@ -139,9 +139,12 @@ impl Partition {
         if self.over.load(Ordering::Acquire) {
             return;
         }
-        // It fails only for a partition that is ours no more: then the next owner answers for it.
-        if let Err(error) = self.consumer.store_offset(&self.topic, self.partition, offset) {
-            tracing::debug!(topic = self.topic, partition = self.partition, %error, "offset not stored");
+        match self.consumer.store_offset(&self.topic, self.partition, offset) {
+            Ok(()) => self.consumer.context().stored(),
+            // Only for a partition that is ours no more: then the next owner answers for it.
+            Err(error) => {
+                tracing::debug!(topic = self.topic, partition = self.partition, %error, "offset not stored");
+            }
         }
     }
 }

@@ -45,15 +45,15 @@ pub(super) async fn attempt(
         Some(passwords) => passwords,
         None => ready(parts, span, kind, jobs).await?,
     };
-    fault::point("hash");
+    fault::point("hash", kind);
     let start = Instant::now();
     let mut tx = parts.database.begin().await?;
-    fault::point("begin");
+    fault::point("begin", kind);
     let context =
         Context { now: parts.clock.now(), sign_ups: parts.settings.sign_ups, passwords: &passwords };
     let answers = handlers::run(kind, &mut tx, &context, jobs).await?;
     tx.commit().await.map_err(StoreError::from)?;
     parts.stage(span, "transaction", start);
-    fault::point("committed");
+    fault::point("committed", kind);
     Ok(answers)
 }

@@ -86,7 +86,7 @@ impl Line<'_> {
             let take = self.turns.take.lock().await;
             let held = self.partition.fill(most, parts.settings.batch_wait).await;
             let Some(last) = held.last() else { return Ok(()) };
-            fault::point("poll");
+            fault::point("poll", self.kind);
             let offset = last.offset();
             let decoding = Instant::now();
             let mut batch = Batch::open(self.kind, &parts.keys.requests, &held);
@@ -95,7 +95,7 @@ impl Line<'_> {
             let unverified = parts.metrics.unverified_records_total.with_label_values(&[self.kind.as_str()]);
             unverified.inc_by(batch.bad.len() as u64);
             batch.drop_strangers(&parts.strangers);
-            fault::point("decode");
+            fault::point("decode", self.kind);
             let ready = ready(parts, &span, self.kind, &batch.jobs).await.ok();
             let _run = self.turns.run.lock().await;
             drop(take);
@@ -119,7 +119,7 @@ impl Line<'_> {
                 Err(Ended::Broken(why)) => return Err(why),
             }
             self.partition.store(offset);
-            fault::point("stored");
+            fault::point("stored", self.kind);
         }
     }
 }
@@ -212,7 +212,7 @@ impl Run<'_> {
 
     /// Sends what comes of a batch until every record is acknowledged.
     async fn send(&self, batch: &Batch<'_>, answers: &[Answer]) -> Result<(), Ended> {
-        fault::point("produce");
+        fault::point("produce", self.kind);
         let start = Instant::now();
         let keys = &self.parts.keys.replies;
         let mut outgoing = batch.outgoing(keys, answers);
@@ -236,7 +236,7 @@ impl Run<'_> {
             }
         }
         self.parts.stage(self.span, "produce", start);
-        fault::point("acknowledged");
+        fault::point("acknowledged", self.kind);
         Ok(())
     }
 

@@ -64,7 +64,7 @@ pub async fn run(args: RunArgs, process: Process) -> Result<(), Exit> {
         session_timeout: Duration::from_secs(u64::from(args.session_timeout_seconds)),
         drain: settings.drain,
         consumer_protocol: args.group_protocol == GroupProtocol::Consumer,
-        before_commit: || fault::point("commit-offset"),
+        before_commit: fault::before_commit,
     };
     let clock = Clock::default();
     let parts = Arc::new(Parts {

@@ -12,7 +12,7 @@ use crate::{
         Conn, StoreError,
         inbox::{self, LookUp, NewOutcome},
     },
-    wire::ErrorCode,
+    wire::{ErrorCode, Kind},
 };
 
 /// What is to be done with one job of a batch.
@@ -56,21 +56,22 @@ fn judge(jobs: &[Job], known: &LookUp) -> Vec<Course> {
     jobs.iter().enumerate().map(judge).collect()
 }
 
-/// Runs a batch of one kind in the transaction of `conn`, and gives an answer for each job, in order.
+/// Runs a batch of one kind, the handler's, in the transaction of `conn`, and gives an answer for each job, in order.
 ///
 /// # Errors
 /// When PostgreSQL fails or another owner of the partition was faster: then nothing of it may be committed.
 pub(super) async fn run<H: Handler>(
+    kind: Kind,
     conn: &mut Conn,
     context: &Context<'_>,
     jobs: &[Job],
 ) -> Result<Vec<Answer>, StoreError> {
     let asks: Vec<Ask<'_, H::Request>> = jobs.iter().filter_map(Ask::of::<H>).collect();
     let locks = H::lock(conn, &asks).await?;
-    fault::point("lock");
+    fault::point("lock", kind);
     let ids: Vec<_> = jobs.iter().map(|job| job.headers.request_id).collect();
     let known = inbox::look_up(conn, &ids).await?;
-    fault::point("look-up");
+    fault::point("look-up", kind);
     let courses = judge(jobs, &known);
     let fresh: Vec<Ask<'_, H::Request>> = jobs
         .iter()
@@ -80,10 +81,10 @@ pub(super) async fn run<H: Handler>(
         .collect();
     let effects =
         if fresh.is_empty() { Vec::new() } else { H::apply(conn, context, known.now, &fresh, locks).await? };
-    fault::point("effects");
+    fault::point("effects", kind);
     let answers = answers(jobs, &courses, &known, effects)?;
     store(conn, jobs, &courses, &answers, known.now).await?;
-    fault::point("outcomes");
+    fault::point("outcomes", kind);
     Ok(answers)
 }
 

@@ -10,7 +10,7 @@ use crate::{
         messages::{self, Append, Known},
         rooms,
     },
-    wire::{self, Body, ErrorCode, Event, Failure, Request},
+    wire::{self, Body, ErrorCode, Event, Failure, Kind, Request},
     worker::{
         fault,
         job::{Answer, Effect, Job, late, mismatch, twins},
@@ -45,21 +45,21 @@ pub(in crate::worker) async fn run(conn: &mut Conn, jobs: &[Job]) -> Result<Vec<
     named.sort_unstable();
     named.dedup();
     let locked = rooms::lock_seq(conn, &named).await?;
-    fault::point("lock");
+    fault::point("lock", Kind::AddChat);
     // Both snapshots are younger than the locks: what another owner wrote before it let them go is seen.
     let refused =
         inbox::look_up(conn, &jobs.iter().map(|job| job.headers.request_id).collect::<Vec<_>>()).await?;
     let looked_up: Vec<Append<'_>> = asks.iter().flatten().copied().collect();
     let known = messages::look_up(conn, &looked_up).await?;
-    fault::point("look-up");
+    fault::point("look-up", Kind::AddChat);
     let decision = decide(jobs, &asks, &locked, known, &refused);
     messages::append(conn, &decision.appends, refused.now, &decision.moved).await?;
-    fault::point("effects");
+    fault::point("effects", Kind::AddChat);
     let outcomes: Vec<_> =
         decision.refusals.iter().filter_map(|n| outcome(&jobs[*n], &decision.answers[*n])).collect();
     inbox::store(conn, &outcomes, refused.now).await?;
     inbox::forget(conn, &decision.superseded).await?;
-    fault::point("outcomes");
+    fault::point("outcomes", Kind::AddChat);
     Ok(decision.answers)
 }
 

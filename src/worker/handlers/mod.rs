@@ -105,16 +105,16 @@ pub(super) async fn run(
 ) -> Result<Vec<Answer>, StoreError> {
     jobs.iter().for_each(|job| job.headers.attempted());
     match kind {
-        Kind::Login => stored::run::<login::Login>(conn, context, jobs).await,
-        Kind::Logout => stored::run::<logout::Logout>(conn, context, jobs).await,
+        Kind::Login => stored::run::<login::Login>(kind, conn, context, jobs).await,
+        Kind::Logout => stored::run::<logout::Logout>(kind, conn, context, jobs).await,
         Kind::ListRooms => list_rooms::run(conn, context, jobs).await,
         Kind::ListFriends => list_friends::run(conn, context, jobs).await,
-        Kind::AddUser => stored::run::<add_user::AddUser>(conn, context, jobs).await,
-        Kind::ChangeStatus => stored::run::<change_status::ChangeStatus>(conn, context, jobs).await,
-        Kind::AddRoom => stored::run::<add_room::AddRoom>(conn, context, jobs).await,
-        Kind::LeaveRoom => stored::run::<leave_room::LeaveRoom>(conn, context, jobs).await,
+        Kind::AddUser => stored::run::<add_user::AddUser>(kind, conn, context, jobs).await,
+        Kind::ChangeStatus => stored::run::<change_status::ChangeStatus>(kind, conn, context, jobs).await,
+        Kind::AddRoom => stored::run::<add_room::AddRoom>(kind, conn, context, jobs).await,
+        Kind::LeaveRoom => stored::run::<leave_room::LeaveRoom>(kind, conn, context, jobs).await,
         Kind::AddChat => add_chat::run(conn, jobs).await,
-        Kind::AddFriend => stored::run::<add_friend::AddFriend>(conn, context, jobs).await,
+        Kind::AddFriend => stored::run::<add_friend::AddFriend>(kind, conn, context, jobs).await,
     }
 }
 
