@@ -81,7 +81,7 @@ fn without_passwords(value: &[u8]) -> Option<Vec<u8>> {
     let sealed =
         |field: &Value| SealedPassword::deserialize(field).is_ok_and(|sealed| sealed.sealed.len() >= BOX);
     let doubtful = |(name, field): &(&String, &mut Value)| {
-        !OPEN.contains(&name.as_str()) && !(*name == "sealedPassword" && sealed(field))
+        !(OPEN.contains(&name.as_str()) || *name == "sealedPassword" && sealed(field))
     };
     let mut removed = false;
     for (_, field) in fields.iter_mut().filter(doubtful) {

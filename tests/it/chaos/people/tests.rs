@@ -35,8 +35,7 @@ fn complaints(of: &[(i64, usize)]) -> Vec<String> {
     let book = book();
     let mut ear = ear(0, &book);
     of.iter().for_each(|(seq, n)| ear.hear(&told(*seq, *n), true));
-    let broken = locked(&book).broken.clone();
-    broken
+    locked(&book).broken.clone()
 }
 
 #[test]
