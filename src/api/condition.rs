@@ -136,15 +136,10 @@ pub const MESSAGE_MAX: usize = 256;
 
 /// Cuts a text to [`MESSAGE_MAX`] characters, the last of which is then an ellipsis.
 pub fn bounded_message(text: &str) -> String {
-    bounded_to(text, MESSAGE_MAX)
-}
-
-/// Cuts a text to so many characters, the last of which is then an ellipsis.
-pub fn bounded_to(text: &str, max: usize) -> String {
-    if text.chars().count() <= max {
+    if text.chars().count() <= MESSAGE_MAX {
         return text.to_owned();
     }
-    text.chars().take(max.saturating_sub(1)).chain(std::iter::once('…')).collect()
+    text.chars().take(MESSAGE_MAX - 1).chain(std::iter::once('…')).collect()
 }
 
 /// Puts times to verdicts: `lastTransitionTime` moves only when the status does, so that an unchanged set gives the

@@ -20,7 +20,7 @@ mod topic;
 #[expect(unreachable_pub, reason = "see `connection`")]
 mod worker;
 
-pub use condition::{ConditionType, MESSAGE_MAX, Reason, Verdict, bounded_message, bounded_to, conditions};
+pub use condition::{ConditionType, MESSAGE_MAX, Reason, Verdict, bounded_message, conditions};
 pub use connection::{KafkaConnection, KafkaSasl, KafkaTls, SaslMechanism, SecretKeyRef};
 pub use crd::{crd, crd_yaml, schema};
 pub use spec::{

@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::api::{
     ChatTopicSet, ChatTopicSetStatus, ConditionType, ManagementPolicy, Reason, TopicStatus, Verdict,
-    WorkerStatus, bounded_to, conditions,
+    WorkerStatus, conditions,
 };
 
 /// What is to be said of one topic of the spec.
@@ -48,9 +48,12 @@ pub(crate) struct Findings {
 pub(crate) const AUTO_CREATE: &str = "the brokers make topics by themselves (auto.create.topics.enable is true): a \
     deleted or misspelt topic comes back with their defaults; set it to false";
 
-/// The most that the messages of all topics hold together, in characters: with it a status of 500 topics stays under
-/// 256 KB, also when every one of them has something to say.
-const MESSAGES_MAX: usize = 64 * 1_024;
+/// The most that a status may hold, in bytes of JSON: under 256 KB, however a kilobyte is counted.
+const STATUS_MAX: usize = 256_000;
+/// A message of a topic that cannot have this many bytes is left out: the topic's state says as much.
+const MESSAGE_MIN: usize = 24;
+/// What a worker's message keeps in any case: there are few of them, and its first words are asked for again.
+const WORKER_MIN: usize = 64;
 
 /// Makes the status. Unchanged findings give the very status that the set has.
 pub(crate) fn build(set: &ChatTopicSet, findings: Findings, now: Timestamp) -> ChatTopicSetStatus {
@@ -66,8 +69,7 @@ pub(crate) fn build(set: &ChatTopicSet, findings: Findings, now: Timestamp) -> C
     let mut topics: Vec<TopicStatus> =
         findings.topics.iter().map(|t| t.status.clone()).chain(findings.released).collect();
     topics.sort_by(|a, b| a.name.cmp(&b.name));
-    bound_messages(&mut topics);
-    ChatTopicSetStatus {
+    fitted(ChatTopicSetStatus {
         observed_generation: generation,
         conditions: conditions(old.map_or(&[], |s| &s.conditions), &verdicts, generation, now),
         cluster_id: findings.cluster_id,
@@ -76,19 +78,65 @@ pub(crate) fn build(set: &ChatTopicSet, findings: Findings, now: Timestamp) -> C
         workers_ready: Some(format!("{running}/{wanted}")),
         topics,
         workers: findings.workers.into_iter().map(|w| w.status).collect(),
+    })
+}
+
+/// Cuts messages, all alike, when the status is too long with them. Names and what must be remembered are never cut: with the longest names that leaves room for three keys of each of 500 topics; more of them take the messages' place
+/// and then go on above the bound.
+pub(crate) fn fitted(mut status: ChatTopicSetStatus) -> ChatTopicSetStatus {
+    let whole = json_len(&status);
+    if whole <= STATUS_MAX {
+        return status;
+    }
+    let of_workers = status.workers.iter().filter_map(|w| w.message.as_deref());
+    let messages: Vec<&str> =
+        status.topics.iter().filter_map(|t| t.message.as_deref()).chain(of_workers).collect();
+    // What a message takes beside its words.
+    const FIELD: usize = r#","message":"""#.len();
+    let words: usize = messages.iter().map(|message| escaped_len(message)).sum();
+    let rest = whole - words - messages.len() * FIELD;
+    let room = STATUS_MAX.saturating_sub(rest + status.workers.len() * WORKER_MIN);
+    let each = (room / messages.len().max(1)).saturating_sub(FIELD);
+    for topic in &mut status.topics {
+        topic.message = topic.message.take().and_then(|message| cut(&message, each));
+    }
+    for worker in &mut status.workers {
+        worker.message = worker.message.take().and_then(|message| cut(&message, each.max(WORKER_MIN)));
+    }
+    status
+}
+
+fn json_len(status: &ChatTopicSetStatus) -> usize {
+    // A status that cannot be written as JSON is not written at all: who writes it says so.
+    serde_json::to_vec(status).map_or(0, |json| json.len())
+}
+
+/// The bytes of a text in JSON, without its quotation marks.
+fn escaped_len(text: &str) -> usize {
+    text.chars().map(escaped).sum()
+}
+
+fn escaped(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        c if c < ' ' => 6,
+        c => c.len_utf8(),
     }
 }
 
-/// Cuts the messages, all alike, when together they are too long.
-fn bound_messages(topics: &mut [TopicStatus]) {
-    let messages = || topics.iter().filter_map(|t| t.message.as_deref());
-    if messages().map(|m| m.chars().count()).sum::<usize>() <= MESSAGES_MAX {
-        return;
+/// The text in at most so many bytes of JSON, the last of them an ellipsis when it was cut; none when that is too few.
+fn cut(text: &str, max: usize) -> Option<String> {
+    if escaped_len(text) <= max {
+        return Some(text.to_owned());
     }
-    let each = MESSAGES_MAX / messages().count().max(1);
-    for message in topics.iter_mut().filter_map(|t| t.message.as_mut()) {
-        *message = bounded_to(message, each);
-    }
+    const ELLIPSIS: char = '…';
+    let mut left = max.checked_sub(ELLIPSIS.len_utf8()).filter(|_| max >= MESSAGE_MIN)?;
+    let fits = |c: &char| {
+        let kept = left.checked_sub(escaped(*c));
+        left = kept.unwrap_or(0);
+        kept.is_some()
+    };
+    Some(text.chars().take_while(fits).chain(std::iter::once(ELLIPSIS)).collect())
 }
 
 /// The status of a set at rest: everything remembered stays, every condition says why nothing is done.

@@ -90,24 +90,73 @@ fn more_partitions_than_declared_serve() {
     assert_eq!(condition(&status, "Stalled"), ("False", "Reconciled"));
 }
 
-/// The largest set that is allowed, with something to say of every topic, fits where a client puts it.
-#[test]
-fn five_hundred_topics_stay_under_256_kb() {
+fn of_500_topics(name: usize, keys: usize, message: &str) -> (usize, ChatTopicSetStatus) {
     let topics = (0..500).map(|i| {
-        let name = format!("{i:03}.{}", "n".repeat(76));
+        let name = format!("{i:03}.{}", "n".repeat(name - 4));
         let mut report = topic(&name, TopicState::ReplicationFactorDiffers, Reason::InvalidConfig);
-        report.status.message = Some("ä".repeat(256));
+        report.status.message = Some(crate::api::bounded_message(message));
         report.status.topic_id = Some("u".repeat(22));
+        report.status.partitions = Some(100_000);
+        report.status.replicas = Some(10);
         report.status.origin = Some(crate::api::TopicOrigin::Created);
-        report.status.owned_config =
-            ["retention.ms", "min.insync.replicas", "message.timestamp.type"].map(str::to_owned).into();
+        report.status.owned_config = (0..keys).map(|key| format!("some.config.of.a.topic{key:02}")).collect();
         report
     });
-    let status = build(&set(), Findings { topics: topics.collect(), ..Findings::default() }, at(1));
-    let size = serde_json::to_string(&status).unwrap().chars().count();
-    assert!(size < 256 * 1_024, "{size} characters");
-    let shortest = status.topics.iter().filter_map(|t| t.message.as_ref()).map(|m| m.chars().count()).min();
-    assert!(shortest.is_some_and(|n| n > 100), "still of use: {shortest:?}");
+    let worker = |name: String| WorkerReport {
+        status: WorkerStatus {
+            name,
+            target_uid: Some("u".repeat(36)),
+            message: Some(crate::api::bounded_message(message)),
+            ..WorkerStatus::default()
+        },
+        ready: false,
+        reason: Reason::Stuck,
+    };
+    let workers = (0..20).map(|i| worker(format!("{i:02}-{}", "w".repeat(60)))).collect();
+    let findings = Findings { topics: topics.collect(), workers, ..Findings::default() };
+    let status = build(&set(), findings, at(1));
+    (serde_json::to_vec(&status).unwrap().len(), status)
+}
+
+/// The largest set that is allowed, with something to say of every topic, fits where a client puts it: in bytes, with the
+/// longest names that Kafka takes, and whatever the words consist of.
+#[test]
+fn five_hundred_topics_stay_under_256_kb() {
+    for words in ["a", "ä", "€", "😀", "\"", "\\", "\n", "\u{1}"] {
+        let message = words.repeat(256);
+        for (name, keys, told) in [(80, 3, 100), (80, 9, 0), (249, 0, 60), (249, 3, 0)] {
+            let (size, status) = of_500_topics(name, keys, &message);
+            assert!(size < 256_000, "{size} bytes with names of {name} and {keys} keys, {words:?}");
+            let shortest = status.topics.iter().map(|t| t.message.as_deref().map_or(0, escaped_len)).min();
+            assert!(shortest >= Some(told), "{shortest:?} with names of {name} and {keys} keys, {words:?}");
+        }
+    }
+    // What is remembered is never cut: then it is larger, and says nothing topic by topic.
+    let (size, status) = of_500_topics(249, 30, "a");
+    assert!(
+        size > 256_000 && status.topics.iter().all(|t| t.message.is_none() && t.owned_config.len() == 30)
+    );
+    // Who has room is left as it is.
+    let (_, status) = of_500_topics(20, 1, &"a".repeat(256));
+    assert!(status.topics.iter().all(|t| t.message.as_ref().is_some_and(|m| m.len() == 256)));
+}
+
+/// A text is cut at a character, by what it takes in JSON.
+#[test]
+fn messages_are_cut_by_their_bytes_in_json() {
+    for text in
+        ["plain words, more of them than there is room for", "äöü €uro 😀 \"quoted\" \\ and\ttabs\u{1}\u{7f}"]
+    {
+        assert_eq!(escaped_len(text), serde_json::to_string(text).unwrap().len() - 2);
+        for max in 0..60 {
+            let Some(cut) = cut(text, max) else {
+                assert!(max < MESSAGE_MIN, "{max}");
+                continue;
+            };
+            assert!(escaped_len(&cut) <= max, "{cut:?} in {max}");
+            assert!(cut == text || text.starts_with(cut.strip_suffix('…').unwrap()), "{cut:?}");
+        }
+    }
 }
 
 #[test]
