@@ -46,7 +46,7 @@ pub struct ChatTopicSetStatus {
 pub struct TopicStatus {
     /// The topic's name in Kafka.
     pub name: String,
-    /// The id that Kafka gave this incarnation of the topic.
+    /// The id that Kafka gave this incarnation of the topic; of one that is gone, the id that it had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic_id: Option<String>,
     /// Partitions seen in Kafka.

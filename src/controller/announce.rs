@@ -12,6 +12,9 @@ use super::{
 };
 use crate::api::{ChatTopicSetStatus, ConditionType, Reason, TopicState, TopicStatus, WorkerStatus};
 
+const CREATED: &str = "created";
+const LOST: &str = "was deleted by somebody else and is created anew; its data is gone:";
+
 /// One event per reason, naming the topics.
 pub(crate) async fn deeds(ctx: &Context, entry: &SetEntry, plans: &[TopicPlan], done: &Done) {
     let (mut created, mut lost, mut grown, mut configured) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -33,14 +36,14 @@ pub(crate) async fn deeds(ctx: &Context, entry: &SetEntry, plans: &[TopicPlan], 
     }
     ctx.remember(&entry.key, |memo| memo.told_created.extend(created.iter().chain(&lost).cloned()));
     for (reason, what, names) in [
-        (EventReason::TopicCreated, "created", created),
-        (EventReason::TopicLost, "was deleted by somebody else and is created anew; its data is gone:", lost),
+        (EventReason::TopicCreated, CREATED, created),
+        (EventReason::TopicLost, LOST, lost),
         (EventReason::PartitionsIncreased, "partitions increased:", grown),
         (EventReason::ConfigChanged, "configuration changed:", configured),
     ] {
         if !names.is_empty() {
             let note = format!("{what} {}", names.join(", "));
-            ctx.recorder.send(&entry.key, &entry.uid, reason, &note).await;
+            ctx.tell(entry, reason, &note).await;
         }
     }
 }
@@ -52,12 +55,24 @@ pub(crate) async fn created_after_all(
     memory: &BTreeMap<&str, &TopicStatus>,
     live: &BTreeMap<String, Live>,
 ) {
-    let names = ctx.remember(&entry.key, |memo| unheard(memory, live, &memo.told_created));
-    if !names.is_empty() {
-        let note = format!("created {}", names.join(", "));
-        ctx.recorder.send(&entry.key, &entry.uid, EventReason::TopicCreated, &note).await;
-        ctx.remember(&entry.key, |memo| memo.told_created.extend(names));
+    let unheard = ctx.remember(&entry.key, |memo| unheard(memory, live, &memo.told_created));
+    for (reason, what, names) in
+        [(EventReason::TopicCreated, CREATED, unheard.created), (EventReason::TopicLost, LOST, unheard.lost)]
+    {
+        if !names.is_empty() {
+            let note = format!("{what} {}", names.join(", "));
+            ctx.tell(entry, reason, &note).await;
+            ctx.remember(&entry.key, |memo| memo.told_created.extend(names));
+        }
     }
+}
+
+/// Topics of whose creation nothing was told.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Unheard {
+    created: Vec<String>,
+    /// Those that had been there before.
+    lost: Vec<String>,
 }
 
 /// Those of which memory says that they were about to be created, which are there, and of which nothing was told.
@@ -65,11 +80,18 @@ fn unheard(
     memory: &BTreeMap<&str, &TopicStatus>,
     live: &BTreeMap<String, Live>,
     told: &BTreeSet<String>,
-) -> Vec<String> {
-    let there = |name: &str| matches!(live.get(name), Some(Live::Present(_)));
+) -> Unheard {
+    let mut unheard = Unheard::default();
     let asked = memory.iter().filter(|(_, topic)| topic.state == TopicState::Creating);
-    let names = asked.map(|(name, _)| *name).filter(|name| there(name) && !told.contains(*name));
-    names.map(str::to_owned).collect()
+    for (name, topic) in asked.filter(|(name, _)| !told.contains(**name)) {
+        match (live.get(*name).and_then(Live::present), &topic.topic_id) {
+            (Some(_), None) => unheard.created.push((*name).to_owned()),
+            (Some(seen), Some(lost)) if seen.id != *lost => unheard.lost.push((*name).to_owned()),
+            // Not there yet, or there all the time.
+            _ => {}
+        }
+    }
+    unheard
 }
 
 /// What was refused, by name; told apart from what only waits by its reason.
@@ -129,14 +151,14 @@ pub(crate) async fn refusals(
     let fresh = new.workers.iter().filter(|w| refused.workers.contains(&w.name) && !known(w));
     notes.extend(fresh.map(|w| format!("worker {}: {}", w.name, w.message.as_deref().unwrap_or("refused"))));
     if !notes.is_empty() {
-        ctx.recorder.send(&entry.key, &entry.uid, EventReason::Refused, &notes.join("; ")).await;
+        ctx.tell(entry, EventReason::Refused, &notes.join("; ")).await;
     }
 }
 
 /// Said once a leadership: a topic that is deleted or misspelt comes back with the brokers' defaults.
 pub(crate) async fn auto_create(ctx: &Context, entry: &SetEntry) {
     if !ctx.memo(&entry.key).said_auto_create {
-        ctx.recorder.send(&entry.key, &entry.uid, EventReason::Refused, status::AUTO_CREATE).await;
+        ctx.tell(entry, EventReason::Refused, status::AUTO_CREATE).await;
         ctx.remember(&entry.key, |memo| memo.said_auto_create = true);
     }
 }
@@ -149,9 +171,24 @@ mod tests {
     /// A CreateTopics that was carried out and never answered is told once the topic is seen, and only once.
     #[test]
     fn a_creation_that_was_not_answered_is_told_when_it_is_seen() {
-        let status = |state| TopicStatus { state, ..TopicStatus::default() };
-        let (creating, ready) = (status(TopicState::Creating), status(TopicState::Ready));
-        let memory = BTreeMap::from([("a", &creating), ("b", &creating), ("c", &creating), ("d", &ready)]);
+        let status = |state, id: Option<&str>| TopicStatus {
+            state,
+            topic_id: id.map(str::to_owned),
+            ..TopicStatus::default()
+        };
+        let creating = status(TopicState::Creating, None);
+        let ready = status(TopicState::Ready, Some("id"));
+        let anew = status(TopicState::Creating, Some("the one that was lost"));
+        let still = status(TopicState::Creating, Some("id"));
+        let memory = BTreeMap::from([
+            ("a", &creating),
+            ("b", &creating),
+            ("c", &creating),
+            ("d", &ready),
+            ("e", &anew),
+            ("f", &still),
+            ("g", &anew),
+        ]);
         let there = LiveTopic {
             id: "id".to_owned(),
             partitions: 1,
@@ -164,9 +201,16 @@ mod tests {
             ("a".to_owned(), Live::Present(there.clone())),
             ("b".to_owned(), Live::Absent),
             ("c".to_owned(), Live::Unknown(ApiError::unseen("c"))),
-            ("d".to_owned(), Live::Present(there)),
+            ("d".to_owned(), Live::Present(there.clone())),
+            ("e".to_owned(), Live::Present(there.clone())),
+            ("f".to_owned(), Live::Present(there)),
+            ("g".to_owned(), Live::Absent),
         ]);
-        assert_eq!(unheard(&memory, &live, &BTreeSet::new()), ["a"]);
-        assert!(unheard(&memory, &live, &BTreeSet::from(["a".to_owned()])).is_empty());
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let nothing = BTreeSet::new();
+        let all = Unheard { created: names(&["a"]), lost: names(&["e"]) };
+        assert_eq!(unheard(&memory, &live, &nothing), all, "the loss is told as one");
+        let told = BTreeSet::from(["a".to_owned(), "e".to_owned()]);
+        assert_eq!(unheard(&memory, &live, &told), Unheard::default());
     }
 }

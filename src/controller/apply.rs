@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::plan::{Deed, TopicPlan};
 use crate::{
     api::{Reason, TopicState},
-    kafka::admin::{Admin, ApiError, NewTopic, PerTopic},
+    kafka::admin::{Admin, ApiError, ConfigChange, NewTopic, PerTopic},
 };
 
 /// The most topics in one call that makes or grows topics: a broker works on a call as a whole, and it must be done
@@ -28,8 +28,17 @@ enum Outcome {
     Failed(ApiError),
 }
 
-/// Asks for everything: topics first, then partitions, then configuration. One topic's refusal does not stop the others.
-pub(crate) async fn apply(admin: &Admin, plans: &[TopicPlan]) -> Done {
+/// One request to Kafka.
+#[derive(Clone, Debug, PartialEq)]
+enum Call {
+    Create(Vec<NewTopic>),
+    Grow(Vec<(String, usize)>),
+    Configure(Vec<(String, Vec<ConfigChange>)>),
+}
+
+/// The requests that plans come to, in the order in which they are safe: topics first, then partitions, then configuration.
+/// Nothing is asked of a topic that is not there yet, and nothing here takes anything away.
+fn calls(plans: &[TopicPlan]) -> Vec<Call> {
     let (mut create, mut grow, mut configure): (Vec<NewTopic>, Vec<_>, Vec<_>) = Default::default();
     for plan in plans {
         for deed in &plan.deeds {
@@ -40,21 +49,33 @@ pub(crate) async fn apply(admin: &Admin, plans: &[TopicPlan]) -> Done {
             }
         }
     }
+    let create = create.chunks(CREATE_BATCH).map(|batch| Call::Create(batch.to_vec()));
+    let grow = grow.chunks(CREATE_BATCH).map(|batch| Call::Grow(batch.to_vec()));
+    let configure = (!configure.is_empty()).then_some(Call::Configure(configure));
+    create.chain(grow).chain(configure).collect()
+}
+
+/// Asks for everything. One topic's refusal does not stop the others.
+pub(crate) async fn apply(admin: &Admin, plans: &[TopicPlan]) -> Done {
     let mut done = Done::default();
-    for batch in create.chunks(CREATE_BATCH) {
-        let names = batch.iter().map(|t| t.name.clone()).collect();
-        let outcome = admin.create_topics(batch.to_vec(), false).await;
-        done.created.extend(outcomes(names, outcome, ApiError::is_topic_exists));
-    }
-    for batch in grow.chunks(CREATE_BATCH) {
-        let names = batch.iter().map(|(name, _)| name.clone()).collect();
-        let outcome = admin.create_partitions(batch.to_vec(), false).await;
-        done.grown.extend(outcomes(names, outcome, |_| false));
-    }
-    if !configure.is_empty() {
-        let names = configure.iter().map(|(name, _)| name.clone()).collect();
-        let outcome = admin.alter_configs(configure, false).await;
-        done.configured.extend(outcomes(names, outcome, |_| false));
+    for call in calls(plans) {
+        match call {
+            Call::Create(topics) => {
+                let names = topics.iter().map(|t| t.name.clone()).collect();
+                let outcome = admin.create_topics(topics, false).await;
+                done.created.extend(outcomes(names, outcome, ApiError::is_topic_exists));
+            }
+            Call::Grow(topics) => {
+                let names = topics.iter().map(|(name, _)| name.clone()).collect();
+                let outcome = admin.create_partitions(topics, false).await;
+                done.grown.extend(outcomes(names, outcome, |_| false));
+            }
+            Call::Configure(topics) => {
+                let names = topics.iter().map(|(name, _)| name.clone()).collect();
+                let outcome = admin.alter_configs(topics, false).await;
+                done.configured.extend(outcomes(names, outcome, |_| false));
+            }
+        }
     }
     done
 }
@@ -101,6 +122,11 @@ impl Done {
         matches!(outcomes.get(topic), Some(Outcome::Did))
     }
 
+    /// Whether the topic was there already when it was to be made.
+    pub(crate) fn was_there(&self, topic: &str) -> bool {
+        matches!(self.created.get(topic), Some(Outcome::WasThere))
+    }
+
     /// Whether anything failed.
     pub(crate) fn failed(&self) -> bool {
         self.all().any(|(_, outcomes)| outcomes.values().any(|o| matches!(o, Outcome::Failed(_))))
@@ -125,7 +151,65 @@ impl Done {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::controller::{
+        fuzzing::perform,
+        plan::{
+            Contended, Live, Owner, plan_topic,
+            properties::{any_desired, any_live, any_memory, any_policies},
+        },
+    };
+
+    proptest! {
+        /// The order is safe: call by call, Kafka would take each one, never asked about a topic before it is there, and what
+        /// comes out is what each plan by itself would have made. Every deed is asked for once, and no call is too large.
+        #[test]
+        fn the_order_of_calls_is_safe(
+            topics in prop::collection::vec((any_desired(), any_live(), any_memory()), 0..250),
+            policies in any_policies(),
+        ) {
+            let mut live = BTreeMap::new();
+            let mut plans = Vec::new();
+            for (i, (mut wanted, before, mut memory)) in topics.into_iter().enumerate() {
+                wanted.name = format!("t{i}");
+                memory.iter_mut().for_each(|memory| memory.name.clone_from(&wanted.name));
+                let plan =
+                    plan_topic(&wanted, memory.as_ref(), &before, &Owner::Me, &policies, &Contended::new());
+                live.insert(wanted.name, before);
+                plans.push(plan);
+            }
+            let each: BTreeMap<String, Live> =
+                plans.iter().map(|plan| (plan.name.clone(), perform(&live[&plan.name], &plan.deeds))).collect();
+            let mut asked = 0;
+            let mut last = 0;
+            for call in calls(&plans) {
+                let (kind, deeds): (u8, Vec<(String, Deed)>) = match call {
+                    Call::Create(topics) => {
+                        (0, topics.into_iter().map(|t| (t.name.clone(), Deed::Create(t))).collect())
+                    }
+                    Call::Grow(topics) => {
+                        let grow = |(name, to)| (name, Deed::Grow(i32::try_from(to).unwrap()));
+                        (1, topics.into_iter().map(grow).collect())
+                    }
+                    Call::Configure(topics) => {
+                        (2, topics.into_iter().map(|(name, changes)| (name, Deed::Configure(changes))).collect())
+                    }
+                };
+                prop_assert!(kind >= last, "a call of kind {} after one of kind {}", kind, last);
+                prop_assert!(!deeds.is_empty() && (kind == 2 || deeds.len() <= CREATE_BATCH));
+                last = kind;
+                asked += deeds.len();
+                for (name, deed) in deeds {
+                    let after = perform(&live[&name], &[deed]);
+                    live.insert(name, after);
+                }
+            }
+            prop_assert_eq!(asked, plans.iter().map(|plan| plan.deeds.len()).sum::<usize>());
+            prop_assert_eq!(live, each);
+        }
+    }
 
     /// Strimzi `shReconcileOnTopicExistsException`: who lost the race to create a topic has what it wanted, and has
     /// not done it.
@@ -144,6 +228,7 @@ mod tests {
             })
         };
         assert!(done.did("a", &create("a")) && !done.did("b", &create("b")));
+        assert!(!done.was_there("a") && done.was_there("b"));
         assert!(!done.failed());
         assert_eq!(done.error("b"), None);
     }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::{
     clusters::Clusters,
-    events::Recorder,
+    events::{EventReason, Recorder},
     fights::Fights,
     lag::PoolMemory,
     lease::Leadership,
@@ -74,7 +74,7 @@ pub(crate) struct Memo {
     pub(crate) last_deed: Option<Instant>,
     /// Topics that were grown and to how many partitions, until every broker knows of it.
     pub(crate) grown: BTreeMap<String, i32>,
-    /// Topics whose creation has been told.
+    /// Topics whose last creation has been told.
     pub(crate) told_created: BTreeSet<String>,
     pub(crate) fights: Fights,
     /// Which object's deletion was first seen, and when.
@@ -145,6 +145,16 @@ impl Context {
     /// Nothing is sent by a process that no longer leads.
     pub(crate) fn check_leading(&self) -> Result<(), ReconcileError> {
         if self.leadership.holds() { Ok(()) } else { Err(ReconcileError::NotLeading) }
+    }
+
+    /// Tells something of a set in an event, as long as this process leads: who has been stopped for a while and wakes must
+    /// not speak of what others have done since.
+    pub(crate) async fn tell(&self, entry: &SetEntry, reason: EventReason, note: &str) {
+        if self.leadership.holds() {
+            self.recorder.send(&entry.key, &entry.uid, reason, note).await;
+        } else {
+            tracing::info!(set = %entry.key, reason = reason.as_str(), "not told, for somebody else leads by now: {note}");
+        }
     }
 
     /// Writes a status when it differs from the one that the set has, on the very version of the set that was read.

@@ -107,7 +107,7 @@ pub(crate) async fn delete(
     match outcome {
         Outcome::Done { kept } => {
             if !kept.is_empty() {
-                ctx.recorder.send(&entry.key, &entry.uid, EventReason::Refused, &kept.join("; ")).await;
+                ctx.tell(entry, EventReason::Refused, &kept.join("; ")).await;
             }
         }
         Outcome::Again(trouble) if !late => {
@@ -122,7 +122,7 @@ pub(crate) async fn delete(
             );
             let overdue = Trouble { reason: Reason::FinalizerTimedOut, message: note.clone() };
             // Neither of these may hold the object: a terminating namespace refuses events.
-            ctx.recorder.send(&entry.key, &entry.uid, EventReason::Refused, &note).await;
+            ctx.tell(entry, EventReason::Refused, &note).await;
             return match report(ctx, entry, set, overdue).await {
                 Ok(entry) => release(ctx, &entry).await,
                 Err(ReconcileError::Stale) => Err(ReconcileError::Stale),
@@ -153,7 +153,7 @@ pub(crate) async fn delete_unreadable(
         return Ok(Ended::Waiting);
     }
     let note = format!("deleted without its topics: it cannot be read as a ChatTopicSet: {why}");
-    ctx.recorder.send(&entry.key, &entry.uid, EventReason::Refused, &note).await;
+    ctx.tell(entry, EventReason::Refused, &note).await;
     release(ctx, entry).await
 }
 
@@ -264,7 +264,7 @@ async fn delete_topics(
     }
     if !deleted.is_empty() {
         let note = format!("deleted {}", deleted.join(", "));
-        ctx.recorder.send(&entry.key, &entry.uid, EventReason::TopicDeleted, &note).await;
+        ctx.tell(entry, EventReason::TopicDeleted, &note).await;
     }
     if unclear.is_empty() {
         return Ok(Outcome::Done { kept });

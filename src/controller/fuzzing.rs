@@ -141,10 +141,8 @@ fn only_our_keys_change(
     is: &LiveTopic,
 ) {
     let (Ok(before), Ok(after)) = (&was.config, &is.config) else { return };
-    let remembered = memory.filter(|m| match &m.topic_id {
-        Some(id) => *id == was.id,
-        None => m.state == TopicState::Creating,
-    });
+    let remembered =
+        memory.filter(|m| m.topic_id.as_ref() == Some(&was.id) || m.state == TopicState::Creating);
     let mut ours: BTreeSet<&String> = remembered.iter().flat_map(|m| &m.owned_config).collect();
     ours.extend(wanted.config.iter().flat_map(BTreeMap::keys));
     for key in before.keys().chain(after.keys()).filter(|key| before.get(*key) != after.get(*key)) {

@@ -67,7 +67,7 @@ async fn round(ctx: &Context, key: &SetKey) -> Result<(Ended, bool), ReconcileEr
         Err(why) => {
             let note =
                 format!("cannot be read as a ChatTopicSet and is left alone; its topics stay claimed: {why}");
-            ctx.recorder.send(key, &entry.uid, EventReason::Refused, &note).await;
+            ctx.tell(&entry, EventReason::Refused, &note).await;
             return Ok((Ended::Done(None), false));
         }
     };

@@ -114,14 +114,18 @@ async fn run_with(
         metrics,
     };
     let lease = SetKey { namespace: settings.namespace.clone(), name: settings.name.clone() };
-    let probe = tokio::spawn(probe(setup.clone(), lease, kube_health, crd_health));
-    let outcome = lead_again_and_again(&setup, settings, &process).await;
+    let candidate = Candidate::new(setup.client.clone(), settings);
+    let probe = tokio::spawn(probe(setup.clone(), lease, candidate.leadership(), kube_health, crd_health));
+    let outcome = lead_again_and_again(&setup, candidate, &process).await;
     probe.abort();
     outcome
 }
 
-async fn lead_again_and_again(setup: &Setup, settings: LeaseSettings, process: &Process) -> Result<(), Exit> {
-    let mut candidate = Candidate::new(setup.client.clone(), settings);
+async fn lead_again_and_again(
+    setup: &Setup,
+    mut candidate: Candidate,
+    process: &Process,
+) -> Result<(), Exit> {
     let trouble = |error: Option<&kube::Error>| {
         if let Some(error) = error {
             tracing::warn!(%error, "the lease could not be read or written; trying again");
@@ -323,7 +327,7 @@ async fn watch_own_kafka(clusters: Arc<Clusters>, leadership: Leadership, health
 }
 
 /// Says in readiness whether the API server answers and knows the resource.
-async fn probe(setup: Setup, lease: SetKey, kube: Dependency, crd: Dependency) {
+async fn probe(setup: Setup, lease: SetKey, leadership: Leadership, kube: Dependency, crd: Dependency) {
     const MISSING: &str =
         "the API server does not know ChatTopicSets: install the chart's CRD (crds.enabled)";
     let api: Api<DynamicObject> = match setup.args.watch_namespaces.first() {
@@ -342,7 +346,7 @@ async fn probe(setup: Setup, lease: SetKey, kube: Dependency, crd: Dependency) {
                 kube.ready();
                 crd.unready(MISSING);
                 // Once, and by one of the replicas.
-                if !told && setup.metrics.leader.get() == 1 {
+                if !told && leadership.holds() {
                     setup.recorder.send_about_lease(&lease, EventReason::Refused, MISSING).await;
                     told = true;
                 }

@@ -16,7 +16,7 @@ use super::{
     ownership::{Claim, topic_owner},
     plan::{Contended, Deed, Live, Owner, Policies, TopicPlan, plan_topic},
     sets::SetEntry,
-    status::{TopicReport, Trouble},
+    status::{self, TopicReport, Trouble},
 };
 use crate::{
     api::{ChatTopicSet, Reason, TopicState, TopicStatus},
@@ -110,6 +110,12 @@ pub(crate) async fn make_true(
     if !touched.is_empty() {
         entry = remember(ctx, &entry, &plans, &cluster_id).await?;
         ctx.check_leading()?;
+        // What was told of an earlier creation is not told of this one.
+        ctx.remember(&entry.key, |memo| {
+            for plan in plans.iter().filter(|plan| plan.deeds.iter().any(|d| matches!(d, Deed::Create(_)))) {
+                memo.told_created.remove(&plan.name);
+            }
+        });
         done = apply::apply(&cluster.admin, &plans).await;
         let generation = set.metadata.generation;
         let settled = spec_settled(set);
@@ -121,6 +127,13 @@ pub(crate) async fn make_true(
                 memo.fights.reverted(generation, topic, key, Instant::now());
             }
         });
+        // Who was faster without our having asked before has made it, and we have nothing to tell of it.
+        let memory = scene.memory();
+        let creating = |name: &str| memory.get(name).is_some_and(|m| m.state == TopicState::Creating);
+        let theirs = |plan: &&TopicPlan| !plan.lost && !creating(&plan.name) && done.was_there(&plan.name);
+        ctx.remember(&entry.key, |memo| {
+            memo.told_created.extend(plans.iter().filter(theirs).map(|plan| plan.name.clone()));
+        });
         announce::deeds(ctx, &entry, &plans, &done).await;
         live.extend(cluster.observe(&touched, Some(Instant::now())).await?);
     }
@@ -128,6 +141,8 @@ pub(crate) async fn make_true(
     let Ok(set) = &entry.object else { return Err(ReconcileError::Stale) };
     let contended = ctx.memo(&entry.key).fights.contended(set.metadata.generation);
     let scene = Scene { set, contended: &contended, ..scene };
+    // A call that was carried out and not answered: what it made is there already.
+    announce::created_after_all(ctx, &entry, &scene.memory(), &live).await;
     let after = scene.plan(&live);
     let waiting = after.iter().any(|p| !p.deeds.is_empty() || p.reason == Reason::Progressing);
     let drifted = plans.iter().filter(|p| p.drifted).count();
@@ -251,7 +266,7 @@ async fn remember(
         topics.insert(plan.name.clone(), plan.status.clone());
     }
     status.topics = topics.into_values().collect();
-    ctx.write_status(entry, set.status.as_ref(), &status).await
+    ctx.write_status(entry, set.status.as_ref(), &status::fitted(status)).await
 }
 
 /// Whether everything that matters of `now` stands in `before` already.

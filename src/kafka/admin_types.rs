@@ -102,6 +102,12 @@ impl ApiError {
         Self::new(RDKafkaErrorCode::TopicAlreadyExists, "there".to_owned())
     }
 
+    /// What a broker answers to who lacks a right.
+    #[cfg(test)]
+    pub(crate) fn refused_for_tests() -> Self {
+        Self::new(RDKafkaErrorCode::TopicAuthorizationFailed, "not authorized".to_owned())
+    }
+
     /// A call that only timed out is explained by what the client last complained about.
     pub(super) fn because(&mut self, complaint: Option<&Self>) {
         if let (true, Some(complaint)) = (self.is_unreachable(), complaint) {

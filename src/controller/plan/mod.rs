@@ -2,16 +2,18 @@
 //!
 //! | the topic is | remembered | then |
 //! |---|---|---|
-//! | absent | never seen, or `Creating` | create it |
-//! | absent | under an id | it was lost: create it anew (`Revert`) or say so (`Report`) |
+//! | absent | never seen, or `Creating` without an id | create it |
+//! | absent | under an id, `Creating` or not | it was lost: create it anew (`Revert`) or say so (`Report`) |
 //! | present | under the same id | grow it, merge its configuration |
-//! | present | as `Creating` | it is ours: as above |
+//! | present | as `Creating`, not under this id | it is ours: as above |
 //! | present | not, or under another id | adopt it, or leave it, as `adoptionPolicy` says |
 //! | owned by an older set | | leave it alone and name the owner |
 //!
 //! Partitions never shrink, replicas are never changed, keys that are not ours are never named.
 
 pub(crate) mod config;
+#[cfg(test)]
+pub(in crate::controller) mod properties;
 #[cfg(test)]
 mod tests;
 mod topic;

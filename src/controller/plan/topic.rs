@@ -90,6 +90,13 @@ impl Planner<'_> {
         self.plan(TopicStatus { state, ..memory }, reason, message)
     }
 
+    /// The same of a topic that is not there: what it was stays remembered, so that its loss is told when it is made anew,
+    /// however many tries that takes and whoever leads by then.
+    fn missing(&self, state: TopicState, reason: Reason, message: &str) -> TopicPlan {
+        let plan = self.kept(state, reason, message);
+        TopicPlan { status: TopicStatus { partitions: None, replicas: None, ..plan.status }, ..plan }
+    }
+
     /// Says something about a topic that is not ours.
     fn forgotten(&self, state: TopicState, reason: Reason, message: &str) -> TopicPlan {
         self.plan(TopicStatus { state, ..TopicStatus::default() }, reason, message)
@@ -107,13 +114,11 @@ impl Planner<'_> {
         let known_id = self.memory.and_then(|m| m.topic_id.as_ref());
         let lost = known_id.is_some();
         if !self.policies.writes() {
-            return TopicPlan {
-                drifted: lost,
-                ..self.forgotten(TopicState::Missing, Reason::DriftReported, "does not exist")
-            };
+            let plan = self.missing(TopicState::Missing, Reason::DriftReported, "does not exist");
+            return TopicPlan { drifted: lost, ..plan };
         }
         if lost && self.policies.drift == DriftPolicy::Report {
-            let plan = self.kept(
+            let plan = self.missing(
                 TopicState::Missing,
                 Reason::DriftReported,
                 "was deleted; driftPolicy says to report only",
@@ -122,10 +127,13 @@ impl Planner<'_> {
         }
         let config = match &self.desired.config {
             Ok(config) => config.clone(),
-            Err(why) => return self.forgotten(TopicState::Invalid, Reason::InvalidConfig, why),
+            Err(why) => return self.missing(TopicState::Invalid, Reason::InvalidConfig, why),
         };
         let status = TopicStatus {
             state: TopicState::Creating,
+            // Which one was lost, and whose it was should it be there after all.
+            topic_id: known_id.cloned(),
+            origin: self.memory.and_then(|m| m.origin),
             owned_config: config.keys().cloned().collect(),
             ..TopicStatus::default()
         };
@@ -141,7 +149,9 @@ impl Planner<'_> {
     fn present(&self, live: &LiveTopic, contended: Option<&BTreeSet<String>>) -> TopicPlan {
         // Without an origin it was only looked at, never taken.
         let memory = self.memory.filter(|m| m.origin.is_some() && m.topic_id.as_ref() == Some(&live.id));
-        let creating = self.memory.filter(|m| m.state == TopicState::Creating && m.topic_id.is_none());
+        // An id that stands there meanwhile is that of the one that was lost.
+        let creating =
+            self.memory.filter(|m| m.state == TopicState::Creating && m.topic_id.as_ref() != Some(&live.id));
         let (origin, remembered) = match (memory, creating) {
             (Some(m), _) => (m.origin, &m.owned_config[..]),
             (None, Some(m)) => (Some(TopicOrigin::Created), &m.owned_config[..]),

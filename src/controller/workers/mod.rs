@@ -74,7 +74,7 @@ pub(crate) async fn make_true(
         [(EventReason::Scaled, notes.scaled), (EventReason::ScaleContended, notes.contended)]
     {
         if !notes.is_empty() {
-            ctx.recorder.send(&entry.key, &entry.uid, reason, &notes.join("; ")).await;
+            ctx.tell(entry, reason, &notes.join("; ")).await;
         }
     }
     Ok(workers)
@@ -225,5 +225,40 @@ impl Worker<'_> {
             return Ok(Some(Said { reason: Reason::Stuck, message, failed: false }));
         }
         Ok(said)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{controller::plan::LiveTopic, kafka::admin::ApiError};
+
+    /// Partitions before workers: those that are not there, not known, or not led and seen everywhere yet count for nothing.
+    #[test]
+    fn a_pool_counts_only_what_all_brokers_know() {
+        let spec = serde_json::json!({"name": "w", "scaleTargetRef": {"name": "w"}, "topics": ["a", "b"]});
+        let spec: WorkerSpec = serde_json::from_value(spec).unwrap();
+        let topic = |partitions, led| {
+            Live::Present(LiveTopic {
+                id: "id".to_owned(),
+                partitions,
+                replicas: 1,
+                settling: false,
+                led,
+                config: Ok(BTreeMap::new()),
+            })
+        };
+        let with = |b: Option<Live>| -> Option<i32> {
+            let mut live =
+                BTreeMap::from([("a".to_owned(), topic(2, true)), ("c".to_owned(), topic(9, true))]);
+            live.extend(b.map(|b| ("b".to_owned(), b)));
+            partitions(&live, &spec)
+        };
+        assert_eq!(with(Some(topic(3, true))), Some(5));
+        for unknown in
+            [None, Some(topic(3, false)), Some(Live::Absent), Some(Live::Unknown(ApiError::unseen("b")))]
+        {
+            assert_eq!(with(unknown), None);
+        }
     }
 }

@@ -106,6 +106,9 @@ impl Worker<'_> {
         let (client, manager) = (&self.ctx.client, &self.ctx.scale_manager);
         match scale::apply(client, &resource, namespace, name, wanted, manager, force).await {
             Err(error) if scale::cannot_apply(&error) => {
+                if !self.ctx.leadership.holds() {
+                    return Err(ScaleError::NotLeading);
+                }
                 scale::update(client, &resource, &full, wanted, manager).await
             }
             outcome => outcome,
