@@ -103,10 +103,40 @@ async fn observe_writes_nothing_but_status() {
     rig.make_ready("pool").await;
     rig.apply("s", observed("Observe")).await;
     rig.condition("s", "Ready", "True", "Observing").await;
+    // What was true before and is no longer so is somebody else's doing, and stays so as long as it is.
     meddle(&rig, &topic, "5").await;
-    rig.condition("s", "Drifted", "False", "Reconciled").await;
     rig.condition("s", "TopicsReady", "False", "DriftReported").await;
+    let drifted = |set: &Value| condition_of(set, "Drifted") == json!(["True", "DriftReported"]);
+    assert!(drifted(&rig.get("s").await));
+    rig.touch("s").await;
+    assert!(drifted(&rig.get("s").await));
     assert_eq!(rig.config(&topic).await["retention.ms"], "5");
+    meddle(&rig, &topic, "1000000").await;
+    rig.condition("s", "Drifted", "False", "Reconciled").await;
+    let id = rig.condition("s", "Ready", "True", "Observing").await["status"]["topics"][0]["topicId"].clone();
+    // Its loss, too; and it is told as one when the set writes again.
+    rig.admin.delete_topics(vec![topic.clone()]).await.unwrap()[0].1.clone().unwrap();
+    rig.condition("s", "Drifted", "True", "DriftReported").await;
+    rig.touch("s").await;
+    let set = rig.get("s").await;
+    assert!(drifted(&set));
+    assert_eq!(
+        (&set["status"]["topics"][0]["state"], &set["status"]["topics"][0]["topicId"]),
+        (&json!("Missing"), &id)
+    );
+    assert!(rig.describe(&topic).await.is_none());
+    assert_eq!(rig.replicas("pool").await, 2);
+    rig.apply("s", observed("Managed")).await;
+    rig.ready("s").await;
+    let lost = rig.events("TopicLost").await;
+    assert!(lost.len() == 1 && lost[0].contains(&topic), "{lost:?}");
+}
+
+/// Status and reason of a condition.
+fn condition_of(set: &Value, kind: &str) -> Value {
+    let conditions = set["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let found = conditions.into_iter().find(|c| c["type"] == kind);
+    found.map_or(Value::Null, |c| json!([c["status"], c["reason"]]))
 }
 
 /// Strimzi `shNotReconcilePausedKafkaTopicOnAdd / OnUpdate`.

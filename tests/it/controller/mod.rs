@@ -10,9 +10,11 @@ mod judged;
 mod leading;
 mod memory;
 mod quiet;
+mod remembered;
 mod scale;
 mod secret;
 mod secured;
+mod tap;
 mod topics;
 mod trouble;
 mod uninstall;
@@ -59,6 +61,16 @@ impl Rig {
     pub(crate) async fn with(api: &'static ApiServer, kafka: &Kafka, flags: &[&str]) -> Self {
         let namespace = api.namespace();
         let controller = controller(api, &namespace, &kafka.bootstrap(), flags);
+        Self::around(api, kafka, namespace, controller).await
+    }
+
+    /// Around a controller that was started in its own way.
+    pub(crate) async fn around(
+        api: &'static ApiServer,
+        kafka: &Kafka,
+        namespace: String,
+        controller: Binary,
+    ) -> Self {
         Self {
             client: client(api).await,
             admin: admin(&kafka.bootstrap()),

@@ -221,3 +221,47 @@ async fn a_missing_secret_is_named() {
     let set = secured.rig.condition("s", "Ready", "Unknown", "KafkaUnreachable").await;
     assert!(set["status"]["conditions"][0]["message"].as_str().unwrap().contains("no-such-key"));
 }
+
+impl Secured {
+    /// Takes a right on its topics away.
+    fn forbid(&self, operation: &str) {
+        let (principal, prefix) = (format!("User:{}", self.user), self.rig.prefix.clone());
+        let args = [
+            "--remove",
+            "--force",
+            "--allow-principal",
+            &principal,
+            "--topic",
+            &prefix,
+            "--resource-pattern-type",
+            "prefixed",
+            "--operation",
+            operation,
+        ];
+        self.kafka.tool("org.apache.kafka.tools.AclCommand", &args, "");
+    }
+}
+
+/// A topic that was lost and may not be made anew at first: when it may, its loss is told, and not a creation like any other.
+#[tokio::test]
+async fn a_loss_is_told_however_many_tries_it_takes() {
+    let secured = Secured::start().await;
+    let rig = &secured.rig;
+    let topic = rig.topic("t");
+    secured.allow(&["Describe", "DescribeConfigs", "Create"]);
+    rig.apply("s", secured.spec(json!([{"name": topic, "partitions": 2}]))).await;
+    let before = rig.ready("s").await["status"]["topics"][0].clone();
+    secured.forbid("Create");
+    rig.admin.delete_topics(vec![topic.clone()]).await.unwrap()[0].1.clone().unwrap();
+    rig.condition("s", "TopicsReady", "False", "AuthorizationFailed").await;
+    let status = rig.topic_status("s", &topic).await;
+    assert!(status["message"].as_str().is_some_and(|m| m.contains("Creating the topic failed")), "{status}");
+    assert_eq!((&status["state"], &status["topicId"]), (&json!("Creating"), &before["topicId"]));
+    assert!(rig.events("TopicLost").await.is_empty(), "not before it is there again");
+    secured.allow(&["Create"]);
+    let set = rig.ready("s").await;
+    assert_ne!(set["status"]["topics"][0]["topicId"], before["topicId"]);
+    let lost = rig.events("TopicLost").await;
+    assert!(lost.len() == 1 && lost[0].contains(&topic) && lost[0].contains("data is gone"), "{lost:?}");
+    assert_eq!(rig.events("TopicCreated").await.len(), 1, "the first creation alone");
+}
