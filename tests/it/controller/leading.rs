@@ -2,10 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use futures::future::join_all;
+use serde_json::{Value, json};
 
-use super::{Rig, controller};
-use crate::fixtures::{Binary, Kafka, eventually};
+use super::{
+    Rig, controller,
+    refused::controller_as,
+    tap::{CREATE_PARTITIONS, INCREMENTAL_ALTER_CONFIGS, Tap},
+};
+use crate::fixtures::{ApiServer, Binary, Kafka, eventually};
 
 async fn leads(binary: &Binary) -> bool {
     binary.metric("parley_leader", &[]).await == 1.0
@@ -50,49 +55,129 @@ async fn a_leader_asked_to_stop_gives_the_lease_back() {
     );
 }
 
-/// Stopped past its lease and resumed, an old leader sends nothing more.
-#[tokio::test]
+/// The writes of a user to a namespace so far but for leases, from the API server's audit log.
+fn writes(rig: &Rig, user: &str) -> Vec<String> {
+    let log = std::fs::read_to_string(rig.api.audit_log()).expect("the audit log");
+    let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let theirs = entries.filter(|entry| {
+        let object = &entry["objectRef"];
+        entry["impersonatedUser"]["username"] == user
+            && object["namespace"] == json!(rig.namespace)
+            && object["resource"] != "leases"
+    });
+    theirs.map(|entry| format!("{} {}", entry["verb"], entry["requestURI"])).collect()
+}
+
+/// Stopped in the midst of its work past its lease and resumed, an old leader changes nothing more: neither in Kafka, where every
+/// request of its own is seen on its way, nor in Kubernetes, where the audit log says who wrote. What was on its way when it was
+/// stopped is carried out and answered, and it goes on from no answer.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_leader_frozen_past_its_lease_writes_nothing_more() {
-    let (rig, second) = two().await;
-    let topic = rig.topic("t");
-    rig.apply(
-        "s",
-        json!({"topics": [{"name": topic, "partitions": 1, "config": {"retention.ms": 1_000_000}}]}),
-    )
-    .await;
-    rig.ready("s").await;
-    rig.controller.signal("STOP");
-    eventually("the second leads", || async { leads(&second).await.then_some(()) }).await;
-    rig.apply(
-        "s",
-        json!({"topics": [{"name": topic, "partitions": 3, "config": {"retention.ms": 2_000_000}}]}),
-    )
-    .await;
-    eventually("the second works", || async {
-        (rig.config(&topic).await["retention.ms"] == "2000000").then_some(())
+    const SETS: usize = 8;
+    let (kafka, tap) = Tap::on_a_broker().await;
+    let api = ApiServer::shared();
+    let namespace = api.namespace();
+    let masters: &[&str] = &["system:masters"];
+    let first = controller_as(("first", masters), api, &namespace, &tap.bootstrap(), &[]);
+    let rig = Rig::around(api, &kafka, namespace, first).await;
+    eventually("the first leads", || async { leads(&rig.controller).await.then_some(()) }).await;
+    let second =
+        controller_as(("second", masters), api, &rig.namespace, &kafka.bootstrap(), &[]).ready().await;
+    // Sets whose topic changes, and others whose pool does.
+    let topics: Vec<String> = (0..SETS).map(|i| rig.topic(&format!("t{i}"))).collect();
+    let change = async |i: usize, round: usize| {
+        let topic = json!({
+            "name": topics[i], "partitions": 1 + round, "config": {"retention.ms": 1_000_000 + round},
+        });
+        rig.apply(&format!("s{i}"), json!({ "topics": [topic] })).await;
+    };
+    let scale = async |i: usize, replicas: usize| {
+        let topic = topics[i].clone() + ".p";
+        let worker = json!({
+            "name": "w", "scaleTargetRef": {"name": format!("pool-{i}")}, "topics": [topic],
+            "scaling": {"minReplicas": replicas, "maxReplicas": replicas},
+        });
+        // By a connection of their own, which the tap does not hold up.
+        let spec = json!({
+            "kafka": {"bootstrapServers": kafka.bootstrap()},
+            "topics": [{"name": topic, "partitions": 12}], "workers": [worker],
+        });
+        rig.apply(&format!("p{i}"), spec).await;
+    };
+    for i in 0..SETS {
+        rig.deployment(&format!("pool-{i}")).await;
+        change(i, 0).await;
+        scale(i, 1).await;
+    }
+    for i in 0..SETS {
+        rig.condition(&format!("s{i}"), "TopicsReady", "True", "Reconciled").await;
+        rig.condition(&format!("p{i}"), "TopicsReady", "True", "Reconciled").await;
+        rig.scaled_to(&format!("pool-{i}"), 1).await;
+    }
+
+    // Its configuration calls are on their way, and it is scaling: then it is stopped.
+    tap.hold(&[INCREMENTAL_ALTER_CONFIGS]);
+    let configured = tap.requests(INCREMENTAL_ALTER_CONFIGS);
+    for i in 0..SETS {
+        change(i, 1).await;
+    }
+    eventually("a change is on its way to Kafka", || async {
+        (tap.requests(INCREMENTAL_ALTER_CONFIGS) > configured).then_some(())
     })
     .await;
+    let written = writes(&rig, "first").len();
+    let mut count = 2;
+    loop {
+        count = 5 - count;
+        join_all((0..SETS).map(|i| scale(i, count))).await;
+        if writes(&rig, "first").len() >= written + SETS {
+            break;
+        }
+    }
+    rig.controller.signal("STOP");
+    tap.hold(&[]);
+    assert!(!leads(&second).await, "the first was stopped as the leader");
+    eventually("the second leads", || async { leads(&second).await.then_some(()) }).await;
+    eventually("the second works", || async {
+        let mut done = true;
+        for topic in &topics {
+            let partitions = rig.describe(topic).await.map(|t| t.partitions.len());
+            done &= partitions == Some(2) && rig.config(topic).await["retention.ms"] == "1000001";
+        }
+        done.then_some(())
+    })
+    .await;
+
+    // More to do, for whoever does it; and the first wakes up to it.
+    let (asked, written) = (tap.changes(), writes(&rig, "first"));
+    assert!(
+        asked.contains_key(&INCREMENTAL_ALTER_CONFIGS) && asked.contains_key(&CREATE_PARTITIONS),
+        "{asked:?}"
+    );
+    for kind in ["/status", "/scale", "/events"] {
+        assert!(written.iter().any(|write| write.contains(kind)), "{kind} is seen: {written:?}");
+    }
     rig.controller.signal("CONT");
-    eventually("the first stands by", || async { (!leads(&rig.controller).await).then_some(()) }).await;
+    for i in 0..SETS {
+        change(i, 2).await;
+        scale(i, 4).await;
+    }
+    eventually("the first stands by", || async {
+        let log = rig.controller.log();
+        (!leads(&rig.controller).await && log.contains("the lease is lost")).then_some(())
+    })
+    .await;
     eventually("it tells nothing of sets any more", || async {
         let (_, text) = rig.controller.get("/metrics").await?;
         (!text.contains(&rig.namespace)).then_some(())
     })
     .await;
-    let calls = "parley_kafka_admin_request_duration_seconds_count";
-    let sent = rig.controller.metric(calls, &["IncrementalAlterConfigs"]).await
-        + rig.controller.metric(calls, &["CreatePartitions"]).await;
-    rig.apply(
-        "s",
-        json!({"topics": [{"name": topic, "partitions": 4, "config": {"retention.ms": 3_000_000}}]}),
-    )
-    .await;
-    eventually("the second works on", || async {
-        (rig.config(&topic).await["retention.ms"] == "3000000").then_some(())
-    })
-    .await;
-    let later = rig.controller.metric(calls, &["IncrementalAlterConfigs"]).await
-        + rig.controller.metric(calls, &["CreatePartitions"]).await;
-    assert_eq!(later, sent, "the old leader sent something");
+    for (i, topic) in topics.iter().enumerate() {
+        rig.condition(&format!("s{i}"), "TopicsReady", "True", "Reconciled").await;
+        assert_eq!(rig.config(topic).await["retention.ms"], "1000002");
+        rig.scaled_to(&format!("pool-{i}"), 4).await;
+    }
     assert!(leads(&second).await);
+    assert_eq!(tap.changes(), asked, "the old leader asked something of Kafka");
+    assert_eq!(writes(&rig, "first"), written, "the old leader wrote to Kubernetes");
 }

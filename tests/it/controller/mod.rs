@@ -10,6 +10,7 @@ mod judged;
 mod leading;
 mod memory;
 mod quiet;
+mod refused;
 mod remembered;
 mod scale;
 mod secret;
