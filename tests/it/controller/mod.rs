@@ -4,6 +4,7 @@ mod admin;
 mod admission;
 mod brokers;
 mod commands;
+mod crowd;
 mod deletion;
 mod drift;
 mod judged;
