@@ -265,3 +265,35 @@ async fn a_loss_is_told_however_many_tries_it_takes() {
     assert!(lost.len() == 1 && lost[0].contains(&topic) && lost[0].contains("data is gone"), "{lost:?}");
     assert_eq!(rig.events("TopicCreated").await.len(), 1, "the first creation alone");
 }
+
+/// A group that may not be described (mode Lag): the count is held and the message says why, and then it is not held any more.
+#[tokio::test]
+async fn a_group_out_of_reach_holds_the_count() {
+    let secured = Secured::start().await;
+    let rig = &secured.rig;
+    let topic = rig.topic("t");
+    secured.allow(&["Describe", "DescribeConfigs", "Create"]);
+    rig.deployment_of("pool", json!(2)).await;
+    rig.make_ready("pool").await;
+    let mut spec = secured.spec(json!([{"name": topic, "partitions": 4}]));
+    spec["workers"] = json!([{
+        "name": "w", "scaleTargetRef": {"name": "pool"}, "topics": [topic], "consumerGroup": topic,
+        "scaling": {"mode": "Lag", "minReplicas": 4, "lag": {"recordsPerSecondPerWorker": 100}},
+    }]);
+    rig.apply("s", spec).await;
+    rig.condition("s", "WorkersReady", "False", "LagUnknown").await;
+    let set = eventually("the message names the right", || async {
+        let set = rig.get("s").await;
+        let message = set["status"]["workers"][0]["message"].as_str()?.to_lowercase();
+        (message.contains("group") && message.contains("authoriz")).then_some(set)
+    })
+    .await;
+    assert_eq!(set["status"]["topicsReady"], "1/1");
+    assert_eq!(rig.replicas("pool").await, 2, "held");
+    let principal = format!("User:{}", secured.user);
+    let args = ["--add", "--allow-principal", &principal, "--group", &topic, "--operation", "Describe"];
+    secured.kafka.tool("org.apache.kafka.tools.AclCommand", &args, "");
+    rig.scaled_to("pool", 4).await;
+    rig.make_ready("pool").await;
+    rig.ready("s").await;
+}
