@@ -2,6 +2,7 @@
 
 mod admin;
 mod admission;
+mod between;
 mod brokers;
 mod commands;
 mod crowd;
