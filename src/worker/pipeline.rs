@@ -96,7 +96,12 @@ impl Line<'_> {
             unverified.inc_by(batch.bad.len() as u64);
             batch.drop_strangers(&parts.strangers);
             fault::point("decode", self.kind);
-            let ready = ready(parts, &span, self.kind, &batch.jobs).await.ok();
+            let ready = tokio::select! {
+                biased;
+                // Nothing is begun yet: the next owner does it.
+                () = self.end.cancelled(), if needs_passwords(self.kind) => return Ok(()),
+                ready = ready(parts, &span, self.kind, &batch.jobs) => ready.ok(),
+            };
             let _run = self.turns.run.lock().await;
             drop(take);
             if needs_passwords(self.kind) && self.end.is_cancelled() {
