@@ -126,8 +126,8 @@ impl Head {
         let text = std::str::from_utf8(bytes).map_err(|_| WRONG)?;
         let mut lines = text.split("\r\n");
         let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok());
-        let mut head =
-            Self { status: status.ok_or(WRONG)?, cookies: Vec::new(), chunked: false, length: None };
+        let status = status.ok_or(WRONG)?;
+        let mut head = Self { status, cookies: Vec::new(), chunked: false, length: None };
         for line in lines {
             let (name, value) = line.split_once(": ").ok_or(WRONG)?;
             match name.to_ascii_lowercase().as_str() {
@@ -213,8 +213,10 @@ impl Chunks {
                     let (now, later) = bytes.split_at_checked(left).unwrap_or((bytes, &[]));
                     parser.push(now, blocks)?;
                     bytes = later;
-                    *self =
-                        if left > now.len() { Self::Sized { left: left - now.len() } } else { Self::Over };
+                    *self = match left - now.len() {
+                        0 => Self::Over,
+                        left => Self::Sized { left },
+                    };
                     continue;
                 }
                 Self::Data { left } => {

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, Version};
+use argon2::{Algorithm, Argon2, Params, Version, password_hash::PasswordHasher as _};
 use hyper::Method;
 use parley::{
     kafka::admin::{NewTopic, OffsetSpec},

@@ -188,7 +188,8 @@ fn pieces(bytes: &[u8]) -> Vec<&[u8]> {
 
 /// Answers one request with this stream, each piece in a chunk of its own, and ends the connection when `ends`.
 async fn serve(listener: &TcpListener, bytes: &[u8], ends: bool) -> (Instant, TcpStream) {
-    let (mut socket, _) = listener.accept().await.unwrap();
+    let accepted = tokio::time::timeout(DEADLINE, listener.accept()).await;
+    let (mut socket, _) = accepted.expect("somebody comes").unwrap();
     let at = Instant::now();
     socket.set_nodelay(true).unwrap();
     let mut head = Vec::new();

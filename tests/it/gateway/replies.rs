@@ -1,10 +1,10 @@
 //! Replies over HTTP: those that no memory holds any more, and those that say to come back later.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use hyper::Method;
 use parley::{
-    ids::RequestId,
+    ids::{RequestId, SessionToken},
     loadgen::{Answer, Client},
     wire::{ErrorCode, Failure, Kind, Reply},
 };
@@ -17,6 +17,13 @@ const WAIT: (&str, &str) = ("prefer", "wait=30");
 
 fn account(id: &str) -> Value {
     json!({"userId": id, "password": "long enough", "email": "a@b.cd", "userName": "x"})
+}
+
+/// A browser with an anonymous cookie.
+fn browser(addr: SocketAddr) -> Client {
+    let client = Client::new(addr);
+    client.set_cookie(Some(format!("__Host-parley={}", SessionToken::fresh().unwrap().reveal())));
+    client
 }
 
 /// Deletes the topics of these kinds' replies, and waits until they are gone.
@@ -40,8 +47,7 @@ async fn a_reply_that_no_memory_holds_is_read_from_postgres_by_who_asked() {
     let worker = kit.chat.worker(&[]).ready().await;
     let (amy, eve) = (kit.person("amy"), kit.person("eve"));
     let room = kit.room(&[&amy]);
-    let newcomer = Client::new(kit.addr(0));
-    newcomer.get("/").await.unwrap();
+    let newcomer = browser(kit.addr(0));
     let change = async |client: &Client, method: Method, path: &str, body: Value| {
         let answer = client.json(method, path, &[WAIT], &body).await.unwrap();
         assert_eq!(answer.status, 200, "{}", answer.json());
@@ -75,8 +81,7 @@ async fn a_reply_that_no_memory_holds_is_read_from_postgres_by_who_asked() {
         let answer = ask(client, reply).await;
         assert_eq!((answer.status, &answer.json()), (200, reply));
     }
-    let stranger = Client::new(addr);
-    stranger.get("/").await.unwrap();
+    let stranger = browser(addr);
     for (client, reply) in [
         (&eve.client, &signed_up),
         (&eve.client, &status),

@@ -45,6 +45,8 @@ if (parser === "eventsource") {
   source = new EventSource(url, { node: { dispatcher }, dispatcher });
 }
 for (const name of names) source.addEventListener(name, (event) => take(name, event.data, event.lastEventId));
+// The timer of a parser that waits may not keep the program running.
+if (process.env.BACK) setInterval(() => {}, 1_000);
 source.addEventListener("error", () => {
   if (!process.env.BACK || source.readyState === 2) process.exit(3);
 });
