@@ -9,10 +9,10 @@ const candidates = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromiu
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
-export async function launch() {
+export async function launch(options = {}) {
   const executablePath = candidates.find((path) => path !== undefined && existsSync(path));
   if (executablePath === undefined) throw new Error("no Chromium found: install Debian's `chromium`, or name one in CHROMIUM");
-  return chromium.launch({ executablePath, args: flags, headless: true });
+  return chromium.launch({ executablePath, args: flags, headless: true, ...options });
 }
 
 /** Collects errors of a page: exceptions, broken policy, and requests to anywhere but `origin`. */

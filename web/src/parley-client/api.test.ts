@@ -15,9 +15,10 @@ describe("calls of the API", () => {
       path: "/api/friends",
       body: { friendId: ["mina"] },
     });
-    expect(call("delete", "/api/rooms/{roomId}/members/me", { params: { roomId } })).toEqual({
+    expect(call("delete", "/api/rooms/{roomId}/members/me", { params: { roomId }, body: {} })).toEqual({
       method: "DELETE",
       path: `/api/rooms/${roomId}/members/me`,
+      body: {},
     });
   });
 

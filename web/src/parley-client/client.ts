@@ -108,7 +108,7 @@ export class Parley {
 
   /** `everywhere` ends every session of this user. */
   logout(everywhere: boolean): TrackedRequest<"Logout"> {
-    return this.#change("Logout", call("delete", "/api/session", everywhere ? { query: { everywhere } } : {}));
+    return this.#change("Logout", call("delete", "/api/session", { ...(everywhere && { query: { everywhere } }), body: {} }));
   }
 
   changeStatus(status: string, key?: string): TrackedRequest<"ChangeStatus"> {
@@ -136,7 +136,7 @@ export class Parley {
 
   /** Leaves a room: what is said there from now on is not for this user any more. */
   leave(roomId: string, key?: string): TrackedRequest<"LeaveRoom"> {
-    return this.#change("LeaveRoom", call("delete", "/api/rooms/{roomId}/members/me", { params: { roomId } }), key);
+    return this.#change("LeaveRoom", call("delete", "/api/rooms/{roomId}/members/me", { params: { roomId }, body: {} }), key);
   }
 
   /** All rooms of mine. @throws ParleyError */
