@@ -138,7 +138,8 @@ impl Shard {
             // Who joined since has had nothing of what the log has before.
             let was_there = conn.resuming && !joins.contains_key(&room);
             let had = self.ring.newest_before(room, &conn.from).filter(|_| was_there)?;
-            Some(had.max(span.joined))
+            // Of a room that they left nothing is missing that was said since.
+            Some(had.min(span.left.unwrap_or(had)).max(span.joined))
         };
         let holes = plan::holes(&records, &conn.filled, &joins, had);
         if !holes.is_empty() {
