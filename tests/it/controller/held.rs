@@ -98,7 +98,7 @@ async fn a_pool_is_held_while_kafka_is_away() {
     rig.make_ready("pool").await;
     rig.ready("s").await;
     kafka.signal(0, "KILL");
-    rig.condition("s", "Ready", "Unknown", "KafkaUnreachable").await;
+    rig.condition("s", "TopicsReady", "Unknown", "KafkaUnreachable").await;
     rig.apply("s", spec(3)).await;
     let set = rig.condition("s", "WorkersReady", "False", "Progressing").await;
     let worker = &set["status"]["workers"][0];

@@ -90,7 +90,7 @@ async fn every_metric_of_the_contract_is_there() {
     rig.api.kubectl(&["scale", "deployment/pool", "-n", &rig.namespace, "--replicas=3"]);
     rig.condition("s", "WorkersReady", "False", "ReplicasContended").await;
     kafka.signal(0, "STOP");
-    rig.condition("s", "Ready", "Unknown", "KafkaUnreachable").await;
+    rig.condition("s", "TopicsReady", "Unknown", "KafkaUnreachable").await;
     kafka.signal(0, "CONT");
     rig.condition("s", "TopicsReady", "True", "Reconciled").await;
     let (_, text) = rig.controller.get("/metrics").await.expect("metrics");
