@@ -1,5 +1,7 @@
 //! Passwords are looked at one batch ahead of the transaction, so that the threads that hash do not wait for PostgreSQL.
 
+use std::time::Duration;
+
 use parley::ids::RequestId;
 
 use super::{
@@ -26,7 +28,8 @@ async fn the_next_passwords_are_hashed_while_a_batch_is_stored_and_no_more_than_
     let mut ids: Vec<RequestId> = Vec::new();
     let mut records = Vec::new();
     for _ in 0..12 {
-        let (headers, request) = world.log_in(&user, PASSWORD);
+        let (mut headers, request) = world.log_in(&user, PASSWORD);
+        headers.deadline = headers.deadline.after(Duration::from_secs(300));
         ids.push(headers.request_id);
         records.push(world.record(&headers, &request));
     }
