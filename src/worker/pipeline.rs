@@ -46,8 +46,9 @@ pub(super) async fn serve(mut partition: Partition, parts: Arc<Parts>) -> Result
     };
     partition.begin().await;
     let end = partition.end();
-    let line = Line { partition: &partition, parts: &parts, kind, end: &end, turns: Turns::default() };
-    if needs_passwords(kind) {
+    let ahead = needs_passwords(kind);
+    let line = Line { partition: &partition, parts: &parts, kind, ahead, end: &end, turns: Turns::default() };
+    if ahead {
         // While one batch is stored and sent, the passwords of the next are hashed: the threads never idle for long.
         tokio::try_join!(line.batches(), line.batches()).map(drop)
     } else {
@@ -61,6 +62,8 @@ struct Line<'a> {
     partition: &'a Partition,
     parts: &'a Parts,
     kind: Kind,
+    /// Whether its batches hold passwords, and one is made ready while another runs.
+    ahead: bool,
     end: &'a CancellationToken,
     turns: Turns,
 }
@@ -76,7 +79,7 @@ impl Line<'_> {
     /// Takes a batch, runs it, stores the offset, again.
     async fn batches(&self) -> Result<(), String> {
         let parts = self.parts;
-        let most = if needs_passwords(self.kind) {
+        let most = if self.ahead {
             // A batch of passwords must not outlive its deadline: two rounds of the threads.
             parts.settings.batch_records.min(parts.hashing.width() * 2)
         } else {
@@ -99,12 +102,12 @@ impl Line<'_> {
             let ready = tokio::select! {
                 biased;
                 // Nothing is begun yet: the next owner does it.
-                () = self.end.cancelled(), if needs_passwords(self.kind) => return Ok(()),
+                () = self.end.cancelled(), if self.ahead => return Ok(()),
                 ready = ready(parts, &span, self.kind, &batch.jobs) => ready.ok(),
             };
             let _run = self.turns.run.lock().await;
             drop(take);
-            if needs_passwords(self.kind) && self.end.is_cancelled() {
+            if self.ahead && self.end.is_cancelled() {
                 // The batch before may have been given up, and nothing may be done ahead of it.
                 return Ok(());
             }
