@@ -86,7 +86,7 @@ prepare() {
 	k create namespace bench >/dev/null
 	KUBECONFIG=$BENCH/api/kubeconfig PARLEY_ADMIN_ADDR=$ADMIN start controller "$CONTROLLER" run \
 		--kafka-bootstrap-servers 127.0.0.1:$KAFKA_PORT --watch-namespaces bench --own-connection-namespaces bench --lease-namespace bench
-	wait_for 60 controller "the controller" curl -fsS "http://$ADMIN/readyz"
+	wait_for 240 controller "the controller" curl -fsS "http://$ADMIN/readyz"
 }
 
 # A thousand topics from nothing, in two sets, for one holds at most 500.
@@ -111,7 +111,7 @@ reaction() {
 	until_ready 1
 	for ((i = 2; i <= 21; i++)); do
 		k patch chattopicset r -n bench --type=merge -p "{\"spec\":{\"topics\":[{\"name\":\"r.0\",\"partitions\":$i}]}}" >/dev/null
-		wait_for 60 controller "the pool" test_scale r-w0 "$i"
+		wait_for 240 controller "the pool" test_scale r-w0 "$i"
 	done
 	# The note of the growth is written right after Kafka has acknowledged it.
 	mapfile -t topics < <(after '.objectRef.resource == "events"')

@@ -125,10 +125,10 @@ start_all() {
 	[ "${KAFKA_SECURED:-0}" = 0 ] || certificates
 	for ((i = 0; i < nodes; i++)); do start_node "$i"; done
 	for ((i = 0; i < nodes; i++)); do
-		wait_for 90 "kafka-$i" "Kafka at $address:$((port + i))" bash -c "exec 3<>/dev/tcp/$address/$((port + i))"
+		wait_for 240 "kafka-$i" "Kafka at $address:$((port + i))" bash -c "exec 3<>/dev/tcp/$address/$((port + i))"
 	done
 	# Listening comes before serving: ask for the metadata. KAFKA_ASK=0: whoever starts it asks by itself.
-	[ "${KAFKA_ASK:-1}" = 0 ] || wait_for 60 kafka-0 "Kafka to answer" kafka org.apache.kafka.tools.TopicCommand --bootstrap-server "$address:$port" --list
+	[ "${KAFKA_ASK:-1}" = 0 ] || wait_for 240 kafka-0 "Kafka to answer" kafka org.apache.kafka.tools.TopicCommand --bootstrap-server "$address:$port" --list
 }
 
 case ${1:-} in

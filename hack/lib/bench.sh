@@ -40,7 +40,7 @@ service() { # service NAME PROGRAM ADMIN-PORT SETTING=VALUE...
 	start "$name" env PARLEY_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:$PORTS" PARLEY_DATABASE_URL="$(url "$program")" \
 		PARLEY_REQUEST_KEYS_FILE="$RUN/keys/request-keys.json" PARLEY_REPLY_KEYS_FILE="$RUN/keys/reply-keys.json" \
 		PARLEY_ADMIN_ADDR="127.0.0.1:$admin" "$@" "$RUN/bin/$program" run
-	wait_for 90 "$name" "$name to be ready" curl --silent --fail "http://127.0.0.1:$admin/readyz"
+	wait_for 240 "$name" "$name to be ready" curl --silent --fail "http://127.0.0.1:$admin/readyz"
 }
 
 gateway() { # gateway NAME N SETTING=VALUE...: listens at PORTS+4+2N

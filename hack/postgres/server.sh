@@ -53,7 +53,7 @@ in_use() { find /proc -maxdepth 2 -name cwd -lname "$RUN/data" 2>/dev/null | gre
 # running server. Once nothing uses the data the file is stale.
 after_a_kill() {
 	if alive postgres || [ ! -f "$RUN/data/postmaster.pid" ]; then return; fi
-	wait_for 30 "" "the rest of a killed PostgreSQL to end" eval '! in_use'
+	wait_for 240 "" "the rest of a killed PostgreSQL to end" eval '! in_use'
 	rm -f "$RUN/data/postmaster.pid"
 }
 
@@ -67,7 +67,7 @@ start_server() {
 	after_a_kill
 	start postgres setpriv --reuid=postgres --regid=postgres --init-groups -- "$bin/postgres" -D "$RUN/data" \
 		-c listen_addresses="$address" -c port="$port" -c unix_socket_directories= -c max_connections=200
-	wait_for 60 postgres "PostgreSQL at $address:$port" "$bin/pg_isready" -q -h "$address" -p "$port"
+	wait_for 240 postgres "PostgreSQL at $address:$port" "$bin/pg_isready" -q -h "$address" -p "$port"
 	# A standby has its roles from where it comes.
 	[ ! -f "$RUN/data/standby.signal" ] || return 0
 	# As psql's own commands: a password on the command line would show in ps.

@@ -51,7 +51,7 @@ start_all() {
 		--service-account-signing-key-file "$RUN/pki/sa.key" --service-cluster-ip-range 10.97.0.0/24 \
 		--audit-policy-file "$RUN/audit.yaml" --audit-log-path "$RUN/audit.log" --profiling=false \
 		--endpoint-reconciler-type none --disable-admission-plugins ServiceAccount
-	wait_for 90 kube-apiserver "the API server" "$BIN/kubectl" --kubeconfig "$RUN/kubeconfig" get --raw /readyz
+	wait_for 240 kube-apiserver "the API server" "$BIN/kubectl" --kubeconfig "$RUN/kubeconfig" get --raw /readyz
 	[ "${WITH_CONTROLLERS:-0}" = 1 ] || return 0
 	start kube-controller-manager "$BIN/kube-controller-manager" --kubeconfig "$RUN/kubeconfig" --leader-elect=false \
 		--secure-port 0 --service-account-private-key-file "$RUN/pki/sa.key" --horizontal-pod-autoscaler-sync-period 1s

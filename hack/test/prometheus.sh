@@ -40,7 +40,7 @@ start)
 	configuration | put "$RUN/prometheus.yaml"
 	start prometheus prometheus --config.file "$RUN/prometheus.yaml" --storage.tsdb.path "$RUN/data" \
 		--web.listen-address "127.0.0.1:${4:?PORT is missing}" --log.level warn
-	wait_for 60 prometheus "Prometheus" curl -fsS "http://127.0.0.1:$4/-/ready"
+	wait_for 240 prometheus "Prometheus" curl -fsS "http://127.0.0.1:$4/-/ready"
 	start targets "$0" targets "$RUN" "${3:?KUBECONFIG is missing}"
 	;;
 targets) targets "$3" ;;

@@ -36,11 +36,20 @@ web() {
 	npm --prefix web run --silent check
 }
 
-# passed OUTPUT: fails the run with the command's own status, after its output was kept.
+# run_tests COMMAND...: fails the run with the command's own status, after its output was kept. Stacks of an async test name its
+# runtime and little else.
 run_tests() {
 	local status=0
-	"$@" 2>&1 | tee -a "$OUTPUT" || status=$?
+	RUST_BACKTRACE=0 "$@" 2>&1 | tee -a "$OUTPUT" || status=$?
+	[ "$status" -eq 0 ] || reasons
 	return $status
+}
+
+# Each failed test once more with the beginning of its reason, at the end of the output, where people look.
+reasons() {
+	awk '/^---- .* stdout ----$/ {sub(/ stdout ----$/, ""); name = substr($0, 6)}
+		/panicked at/ && name != "" {print "FAILED " name; left = 8; name = ""}
+		left-- > 0 {print "    " substr($0, 1, 300)}' "$OUTPUT" >&2
 }
 
 # The closing line, over everything that ran.

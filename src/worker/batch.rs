@@ -66,7 +66,7 @@ impl<'a> Batch<'a> {
             let id = Some(job.headers.request_id);
             out.extend(answer.events.iter().map(|event| event_record(keys, event, id, None, trace)));
             if let Some(failure) = dead(job, answer) {
-                out.push(letter(view, failure.code, &failure.message, job.headers.attempts(), true));
+                out.push(letter(view, failure.code, &failure.message, answer.attempts, true));
             }
         }
         // Looked at once, and never run.

@@ -1,12 +1,8 @@
-use std::{
-    ops::Deref,
-    sync::atomic::{AtomicU32, Ordering},
-};
-
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     ids::{Timestamp, UserId},
+    store::inbox::Stored,
     wire::{Body, ErrorCode, Event, Failure, Kind, Reply, Request, RequestHeaders},
 };
 
@@ -17,44 +13,11 @@ pub(super) struct Job {
     pub(super) at: usize,
     pub(super) kind: Kind,
     /// Who asked, for whom the reply is.
-    pub(super) headers: Asked,
+    pub(super) headers: RequestHeaders,
     /// What was asked, or why it cannot be.
     pub(super) request: Result<Request, Failure>,
     /// Hash of the record's value, for a request that cannot be decoded; else empty.
     pub(super) raw: [u8; 32],
-}
-
-/// The headers that a request came with, and how often it was run since. A copy counts on by itself.
-#[derive(Debug)]
-pub(super) struct Asked {
-    headers: RequestHeaders,
-    attempts: AtomicU32,
-}
-
-impl Asked {
-    /// It is run once more: in a batch, or alone.
-    pub(super) fn attempted(&self) {
-        self.attempts.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How often it was run, successfully or not.
-    pub(super) fn attempts(&self) -> u32 {
-        self.attempts.load(Ordering::Relaxed)
-    }
-}
-
-impl Clone for Asked {
-    fn clone(&self) -> Self {
-        Self { headers: self.headers.clone(), attempts: self.attempts().into() }
-    }
-}
-
-impl Deref for Asked {
-    type Target = RequestHeaders;
-
-    fn deref(&self) -> &RequestHeaders {
-        &self.headers
-    }
 }
 
 /// What a request does, before it is known whether it may: the reply's result and the events.
@@ -70,6 +33,8 @@ pub(super) struct Answer {
     pub(super) reply: Reply,
     pub(super) events: Vec<Event>,
     pub(super) replayed: bool,
+    /// How often it was run for this answer, in batches and alone: a dead letter says it.
+    pub(super) attempts: u32,
 }
 
 impl Job {
@@ -81,7 +46,7 @@ impl Job {
         value: &[u8],
     ) -> Self {
         let raw = if request.is_err() { Sha256::digest(value).into() } else { [0; 32] };
-        Self { at, kind, headers: Asked { headers, attempts: AtomicU32::new(0) }, request, raw }
+        Self { at, kind, headers, request, raw }
     }
 
     /// Tells the same request from another one under the same id.
@@ -102,12 +67,19 @@ impl Job {
     /// The first answer to it.
     pub(super) fn answer(&self, effect: Effect) -> Answer {
         let reply = Reply { user_id: self.user().cloned(), result: effect.result };
-        Answer { reply, events: effect.events, replayed: false }
+        Answer { reply, events: effect.events, replayed: false, attempts: 1 }
     }
 
     /// An answer that is a refusal and nothing else.
     pub(super) fn refuse(&self, failure: Failure) -> Answer {
         self.answer(Effect::refused(failure))
+    }
+}
+
+impl Answer {
+    /// What was answered before.
+    pub(super) fn stored(stored: &Stored) -> Self {
+        Self { reply: stored.reply.clone(), events: stored.events.clone(), replayed: true, attempts: 1 }
     }
 }
 

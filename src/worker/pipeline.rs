@@ -113,7 +113,7 @@ impl Line<'_> {
             }
             let run = Run { parts, kind: self.kind, end: self.end, span: &span };
             let done = async {
-                let answers = run.answers(&batch.jobs, ready).await?;
+                let answers = run.answers(&batch.jobs, ready, &mut 0).await?;
                 run.send(&batch, &answers).await?;
                 run.count(&batch, &answers);
                 Ok(())
@@ -142,23 +142,30 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// An answer for every job: as one batch, and when something in it cannot be stored, one by one. `ready`: the passwords of
-    /// the batch, when they have been looked at already.
-    async fn answers(&self, jobs: &[Job], ready: Option<Passwords>) -> Result<Vec<Answer>, Ended> {
+    /// the batch, when they have been looked at already. `attempts`: how often these jobs were run, counted on.
+    async fn answers(
+        &self,
+        jobs: &[Job],
+        ready: Option<Passwords>,
+        attempts: &mut u32,
+    ) -> Result<Vec<Answer>, Ended> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        match self.until_it_works(jobs, ready).await? {
+        match self.until_it_works(jobs, ready, attempts).await? {
             Ok(answers) => Ok(answers),
             Err(why) if jobs.len() == 1 => {
                 tracing::error!(kind = %self.kind, request = %jobs[0].headers.request_id, why, "a request cannot be run");
-                Ok(vec![self.give_up(&jobs[0]).await?])
+                Ok(vec![self.give_up(&jobs[0], *attempts).await?])
             }
             Err(why) => {
                 tracing::warn!(kind = %self.kind, records = jobs.len(), why, "a batch is run record by record");
                 self.parts.metrics.batch_retries_total.with_label_values(&["isolated"]).inc();
                 let mut answers = Vec::with_capacity(jobs.len());
                 for job in jobs {
-                    answers.extend(Box::pin(self.answers(std::slice::from_ref(job), None)).await?);
+                    let mut attempts = *attempts;
+                    let alone = self.answers(std::slice::from_ref(job), None, &mut attempts);
+                    answers.extend(Box::pin(alone).await?);
                 }
                 Ok(answers)
             }
@@ -170,14 +177,19 @@ impl Run<'_> {
         &self,
         jobs: &[Job],
         mut ready: Option<Passwords>,
+        attempts: &mut u32,
     ) -> Result<Result<Vec<Answer>, String>, Ended> {
         let mut waits = Waits::new();
         let mut hold: Option<Hold> = None;
         let mut conflicts = 0;
         loop {
             let start = Instant::now();
+            *attempts += 1;
             let failed = match attempt(self.parts, self.span, self.kind, jobs, ready.take()).await {
-                Ok(answers) => return Ok(Ok(answers)),
+                Ok(mut answers) => {
+                    answers.iter_mut().for_each(|answer| answer.attempts = *attempts);
+                    return Ok(Ok(answers));
+                }
                 Err(Failed::Store(StoreError::Refused(why))) => return Ok(Err(why)),
                 Err(failed) => failed,
             };
@@ -203,7 +215,7 @@ impl Run<'_> {
     }
 
     /// The answer to a request that cannot be run, stored so that it stays the answer.
-    async fn give_up(&self, job: &Job) -> Result<Answer, Ended> {
+    async fn give_up(&self, job: &Job, attempts: u32) -> Result<Answer, Ended> {
         let failure = Failure::new(ErrorCode::Internal, "the request could not be run");
         let refused = Job {
             request: Err(failure.clone()),
@@ -211,11 +223,10 @@ impl Run<'_> {
             raw: job.fingerprint(),
             ..*job
         };
-        match self.until_it_works(std::slice::from_ref(&refused), None).await? {
-            Ok(answers) => Ok(answers.into_iter().next().unwrap_or_else(|| job.refuse(failure))),
-            // Not even that can be stored: it is answered and dead-lettered all the same.
-            Err(_) => Ok(job.refuse(failure)),
-        }
+        let stored = self.until_it_works(std::slice::from_ref(&refused), None, &mut 0).await?;
+        // Were not even that to be stored: it is answered and dead-lettered all the same.
+        let answer = stored.ok().and_then(|answers| answers.into_iter().next());
+        Ok(Answer { attempts, ..answer.unwrap_or_else(|| job.refuse(failure)) })
     }
 
     /// Sends what comes of a batch until every record is acknowledged.

@@ -99,11 +99,7 @@ fn answers(
     let mut answers: Vec<Option<Answer>> = Vec::with_capacity(jobs.len());
     for (job, course) in jobs.iter().zip(courses) {
         answers.push(match course {
-            Course::Stored => known.stored.get(&job.headers.request_id).map(|stored| Answer {
-                reply: stored.reply.clone(),
-                events: stored.events.clone(),
-                replayed: true,
-            }),
+            Course::Stored => known.stored.get(&job.headers.request_id).map(Answer::stored),
             Course::Mismatch => Some(job.refuse(mismatch())),
             Course::Failed => job.request.as_ref().err().map(|failure| job.refuse(failure.clone())),
             Course::Late => Some(job.refuse(late())),

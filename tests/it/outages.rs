@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use hyper::Method;
 use parley::loadgen::Client;
+use serde_json::json;
 
 use crate::{
     fixtures::{Binary, Chat, Kafka, Postgres, eventually, keys_dir, unique},
-    path::user,
+    path::{PASSWORD, ask},
 };
 
 struct Parts {
@@ -155,5 +157,12 @@ async fn services_are_ready_before_their_topics_are_there_and_serve_once_they_ar
         })
         .await;
     }
-    user(addr, &unique("first")).await;
+    // The worker's group comes to the new topics by and by, and a request does not wait for ever.
+    eventually("somebody to sign up", || async {
+        let (name, client) = (unique("first"), Client::new(addr));
+        let account = json!({"userId": name, "password": PASSWORD, "email": format!("{name}@example.com"), "userName": name});
+        let (status, reply) = ask(&client, Method::POST, "/api/users", account).await;
+        (status == 200 && reply["user"]["userId"] == json!(name)).then_some(())
+    })
+    .await;
 }

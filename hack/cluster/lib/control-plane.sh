@@ -33,7 +33,7 @@ control_plane() {
 		--proxy-client-cert-file "$d/front-proxy.crt" --proxy-client-key-file "$d/front-proxy.key" \
 		--authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction --allow-privileged=true --profiling=false \
 		--audit-policy-file "$LIVE/audit.yaml" --audit-log-path "$LIVE/audit.log" --audit-log-maxsize 20 --audit-log-maxbackup 1
-	wait_for 90 kube-apiserver "the API server" k get --raw /readyz
+	wait_for 240 kube-apiserver "the API server" k get --raw /readyz
 	start kube-controller-manager "$BIN/kube-controller-manager" --bind-address 127.0.0.1 --secure-port "$KCM_PORT" \
 		--kubeconfig "$LIVE/controller-manager.kubeconfig" --use-service-account-credentials --leader-elect=false \
 		--authentication-kubeconfig "$LIVE/controller-manager.kubeconfig" --authorization-kubeconfig "$LIVE/controller-manager.kubeconfig" \

@@ -5,7 +5,7 @@ node_namespace() {
 		rm -f "$LIVE/node/ready"
 		start node unshare --mount --pid --fork --mount-proc --kill-child=SIGKILL bash "$CLUSTER/node-init.sh" "$LIVE/node"
 	fi
-	wait_for 10 node "the node's namespaces" test -f "$LIVE/node/ready"
+	wait_for 240 node "the node's namespaces" test -f "$LIVE/node/ready"
 	# nsenter needs the namespace's PID 1, which is unshare's only child.
 	NODE_PID=$(tr -d ' ' <"/proc/$(pid_of node)/task/$(pid_of node)/children")
 }
@@ -62,7 +62,7 @@ runtime() {
 		        SystemdCgroup = false
 	T
 	start_in_node containerd containerd --config "$LIVE/containerd.toml"
-	wait_for 30 containerd containerd in_node ctr version
+	wait_for 240 containerd containerd in_node ctr version
 	load_image "$IMAGES/pause.tar"
 	load_image "$IMAGES/coredns.tar"
 }

@@ -210,9 +210,7 @@ fn answers(jobs: &[Job], asks: &[Option<Append<'_>>], courses: &Courses, refused
                     _ => lost(),
                 }
             }
-            Course::Refused => refused.stored.get(&job.headers.request_id).map_or_else(lost, |stored| {
-                Answer { reply: stored.reply.clone(), events: stored.events.clone(), replayed: true }
-            }),
+            Course::Refused => refused.stored.get(&job.headers.request_id).map_or_else(lost, Answer::stored),
             Course::Refuse(failure) => job.refuse(failure.clone()),
             Course::Mismatch => job.refuse(mismatch()),
             Course::Twin(_) => lost(),

@@ -103,7 +103,6 @@ pub(super) async fn run(
     context: &Context<'_>,
     jobs: &[Job],
 ) -> Result<Vec<Answer>, StoreError> {
-    jobs.iter().for_each(|job| job.headers.attempted());
     match kind {
         Kind::Login => stored::run::<login::Login>(kind, conn, context, jobs).await,
         Kind::Logout => stored::run::<logout::Logout>(kind, conn, context, jobs).await,

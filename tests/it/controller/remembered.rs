@@ -113,7 +113,7 @@ async fn a_loss_is_told_though_nobody_answered() {
 /// changes, and no data goes with the set.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_wiped_by_hand_does_no_harm() {
-    let (rig, _kafka, tap) = tapped().await;
+    let (mut rig, _kafka, tap) = tapped().await;
     let topic = rig.topic("t");
     rig.deployment("pool").await;
     let spec = |config: Value| {
@@ -129,21 +129,17 @@ async fn a_status_wiped_by_hand_does_no_harm() {
     let before = rig.ready("s").await["status"]["topics"][0].clone();
     assert_eq!(before["origin"], "Created");
     let changes = tap.changes();
-    // At the same time a key leaves the spec: it would have been reset, had it been remembered.
-    rig.controller.signal("STOP");
+    wipe(&rig).await;
+    let after = adopted(&rig).await;
+    assert_eq!(after["topicId"], before["topicId"]);
+    assert_eq!(after["ownedConfig"], before["ownedConfig"], "the spec names them");
+
+    // While nobody watches it is wiped, and a key leaves the spec: it would have been reset, had it been remembered.
+    rig.controller.signal("KILL");
     rig.apply("s", spec(json!({"retention.ms": 1_000_000}))).await;
-    let wiped = json!({"status": null});
-    rig.sets().patch_status("s", &PatchParams::default(), &Patch::Merge(&wiped)).await.expect("wiped");
-    rig.controller.signal("CONT");
-    let after = eventually("the status is there again", || async {
-        let set = rig.get("s").await;
-        let topic = set["status"]["topics"][0].clone();
-        (set["status"]["observedGeneration"] == set["metadata"]["generation"] && topic["state"] == "Ready")
-            .then_some(topic)
-    })
-    .await;
-    assert_eq!((&after["topicId"], &after["origin"]), (&before["topicId"], &json!("Adopted")));
-    assert_eq!(after["ownedConfig"], json!(["retention.ms"]));
+    wipe(&rig).await;
+    rig.controller = controller(rig.api, &rig.namespace, &tap.bootstrap(), &[]).ready().await;
+    assert_eq!(adopted(&rig).await["ownedConfig"], json!(["retention.ms"]));
     rig.touch("s").await;
     assert_eq!(rig.replicas("pool").await, 2);
     assert_eq!(tap.changes(), changes, "nothing was asked of Kafka");
@@ -153,6 +149,22 @@ async fn a_status_wiped_by_hand_does_no_harm() {
         .await;
     assert!(rig.describe(&topic).await.is_some(), "what is not remembered as ours stays");
     assert_eq!(tap.changes(), changes, "nothing was asked of Kafka");
+}
+
+async fn wipe(rig: &Rig) {
+    let wiped = json!({"status": null});
+    rig.sets().patch_status("s", &PatchParams::default(), &Patch::Merge(&wiped)).await.expect("wiped");
+}
+
+/// Waits until the status speaks again of its only topic, as of one that was there before.
+async fn adopted(rig: &Rig) -> Value {
+    eventually("the status is there again", || async {
+        let set = rig.get("s").await;
+        let topic = set["status"]["topics"][0].clone();
+        let observed = set["status"]["observedGeneration"] == set["metadata"]["generation"];
+        (observed && topic["state"] == "Ready" && topic["origin"] == "Adopted").then_some(topic)
+    })
+    .await
 }
 
 /// The status is about one cluster. Behind another name there is another: nothing is written there until the spec names it.

@@ -141,6 +141,36 @@ impl Kit {
         self.produce(&events).await;
     }
 
+    /// Stores messages of these texts, and gives their events in order.
+    pub(crate) fn texts(&self, room: RoomId, writer: &UserId, texts: Vec<String>) -> Vec<Event> {
+        let mut events = self.store(room, writer, 1, i64::try_from(texts.len()).expect("a few"));
+        for (event, text) in events.iter_mut().zip(texts) {
+            if let Event::Message { message, .. } = event {
+                *message = text;
+            }
+        }
+        events
+    }
+
+    /// Makes somebody the newest member of a room of these, after the message of this number, and gives the event of it.
+    pub(crate) fn joined(&self, room: RoomId, members: &[&Person], newest: &Person, seq: i64) -> Event {
+        let count = members.len() + 1;
+        self.chat.database.sql(&format!(
+            "{} UPDATE rooms SET version = 2, member_count = {count} WHERE room_id = '{room}'",
+            joins(room, &newest.id, seq)
+        ));
+        Event::Room {
+            room_id: room,
+            room_name: "räum".into(),
+            member_count: i64::try_from(count).expect("a few"),
+            members: members.iter().chain([&newest]).map(|person| person.id.clone()).collect(),
+            joined: vec![newest.id.clone()],
+            left: Vec::new(),
+            seq: Seq(seq),
+            version: 2,
+        }
+    }
+
     /// Ends a session as a logout does: the row first, then the event.
     pub(crate) async fn end_session(&self, person: &Person) {
         let key = person.key;
@@ -190,6 +220,13 @@ impl Kit {
             result.unwrap_or_else(|error| panic!("{name}: {error:?}"));
         }
     }
+}
+
+/// Letters of one to four bytes, long enough to be cut between any two of them, and what JSON and the grammar of streams have rules
+/// for.
+pub(crate) fn strange_texts() -> Vec<String> {
+    let last = "\"\\/\u{2028}\u{2029}\u{85}\t\u{feff}: x\r\ndata: y\n\nid: z\revent: w".to_owned();
+    vec!["é".repeat(4_000), "💬".repeat(4_000), "한".repeat(5_000), last]
 }
 
 /// SQL that makes somebody a member of a room whose newest message has this number.

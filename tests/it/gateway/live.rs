@@ -5,7 +5,7 @@ use parley::{
     wire::{Body, Event, FriendEntry, Kind, Reply},
 };
 
-use super::kit::{Ear, Kit, joins};
+use super::kit::{Ear, Kit};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gap_is_repaired_and_a_double_dropped_whatever_the_log_order() {
@@ -37,20 +37,7 @@ async fn only_members_hear_a_room_from_their_joining_on() {
     of_amy.message(room, 3).await;
 
     // Eve joins after 3; message 4 stands in the log before the event that says so.
-    kit.chat.database.sql(&format!(
-        "{} UPDATE rooms SET version = 2, member_count = 3 WHERE room_id = '{room}'",
-        joins(room, &eve.id, 3)
-    ));
-    let joined = Event::Room {
-        room_id: room,
-        room_name: "room".into(),
-        member_count: 3,
-        members: vec![amy.id.clone(), ben.id.clone(), eve.id.clone()],
-        joined: vec![eve.id.clone()],
-        left: vec![],
-        seq: Seq(3),
-        version: 2,
-    };
+    let joined = kit.joined(room, &[&amy, &ben], &eve, 3);
     let four = kit.store(room, &ben.id, 4, 4);
     kit.produce(&[four[0].clone(), joined.clone(), joined]).await;
     kit.say(room, &ben.id, 5, 5).await;

@@ -8,7 +8,7 @@ use tokio::{
     process::Command,
 };
 
-use super::kit::{Ear, Kit};
+use super::kit::{Ear, Kit, strange_texts};
 use crate::fixtures::{DEADLINE, eventually, root};
 
 /// The last event's data holds this.
@@ -84,20 +84,7 @@ async fn five_parsers_read_every_byte_alike() {
     let room = kit.room(&[&amy, &ben]);
     let speak = async {
         eventually("all streams", || async { (streams(&kit).await >= 6.0).then_some(()) }).await;
-        // Letters of one to four bytes, long enough to be cut between any two of them.
-        let texts = [
-            "é".repeat(4_000),
-            "💬".repeat(4_000),
-            "한".repeat(5_000),
-            "\"\\/\u{2028}\u{2029}\u{85}\t: x".into(),
-        ];
-        let mut events = kit.store(room, &ben.id, 1, 4);
-        for (event, text) in events.iter_mut().zip(texts) {
-            if let Event::Message { message, .. } = event {
-                *message = text;
-            }
-        }
-        kit.produce(&events).await;
+        kit.produce(&kit.texts(room, &ben.id, strange_texts())).await;
         // Some heartbeats, and then the end.
         tokio::time::sleep(Duration::from_secs(3)).await;
         kit.produce(&[Event::Status { user_id: ben.id.clone(), status: END.into(), version: 2 }]).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use parley::ids::RequestId;
 
 use super::{
-    faults::{Held, locks},
+    held::{Held, locks},
     world::{PASSWORD, World},
 };
 use crate::fixtures::{eventually, unique};

@@ -9,6 +9,7 @@ mod codes;
 mod declared;
 mod faults;
 mod garbage;
+mod held;
 mod kinds;
 mod leaving;
 mod listing;

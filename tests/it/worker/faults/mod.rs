@@ -10,7 +10,6 @@ use std::os::unix::process::ExitStatusExt as _;
 
 use parley::{ids::RequestId, wire::Kind};
 
-pub(super) use self::statements::{Held, locks};
 use super::{
     audit::Load,
     world::{KafkaRef, World},

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{KIP_848, QUICK, World, quick_world, statements::Held};
+use super::{KIP_848, QUICK, World, quick_world};
 use crate::{
     fixtures::{Binary, eventually},
-    worker::audit::Load,
+    worker::{audit::Load, held::Held},
 };
 
 async fn frozen(worker: &Binary, what: &str) {
