@@ -55,7 +55,7 @@ bench-scaling: ## the worker's path with 1, 2, 4 and 8 partitions and workers
 bench-counts: ## allocations and calls of the system for each message and each delivery
 	@hack/bench/counts.sh
 
-profile: ## a flame graph of the worker at full load
+profile: ## flame graphs of the worker and the gateway at full load, into docs/benchmarks/
 	@hack/bench/profile.sh
 
 bench-controller: ## what the controller costs: 10,000 topics, a real broker, a real API server

@@ -24,7 +24,7 @@ tools
 memory
 disk
 step "Debian packages" install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
-step "Kafka's jars" "$HACK/kafka/jars.sh"
+step "Kafka's jars" "$HACK/kafka/classes.sh"
 step "cluster binaries" "$HACK/cluster/build.sh"
 step "web client" web_dist
 step "test binaries" cargo test --locked --no-run --test it

@@ -18,9 +18,11 @@ LOGS=$STATE/log
 
 # A client without a daemon is no Docker.
 if docker info >/dev/null 2>&1; then
-	tools
+	compilers
 	memory
 	disk
+	if command -v apt-get >/dev/null; then step "Debian packages" install_packages "${BUILD_PACKAGES[@]}"; fi
+	libraries
 	with_kind
 else
 	debian

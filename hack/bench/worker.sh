@@ -54,9 +54,8 @@ backlog_round() {
 
 # Kafka's own tools, on a topic of their own.
 perf_tools() {
-	local n=$1 libs produce consume topic=loadgen-perf-$1
-	libs=$("$HACK/kafka/jars.sh")
-	tool() { java -Xmx256m -XX:+UseSerialGC -cp "$libs/*" -Dlog4j2.configurationFile="$HACK/kafka/log4j2.properties" "org.apache.kafka.tools.$1" "${@:2}"; }
+	local n=$1 produce consume topic=loadgen-perf-$1
+	tool() { "$HACK/kafka/java.sh" 256m "org.apache.kafka.tools.$1" "${@:2}"; }
 	say "== Kafka's own tools, round $n"
 	tool TopicCommand --bootstrap-server "127.0.0.1:$PORTS" --create --if-not-exists --topic "$topic" --partitions 2 --replication-factor 1 >/dev/null
 	produce=$(tool ProducerPerformance --topic "$topic" --num-records $((MESSAGES * 4)) --record-size 500 --throughput -1 \

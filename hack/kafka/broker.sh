@@ -6,7 +6,7 @@
 #
 # DIR holds data, log and pids of this Kafka alone. Node i's controller listens
 # at PORT+100+i. `start` returns when the brokers answer; what runs is left alone.
-# KAFKA_HEAP (default 512m, three nodes 384m) sizes each JVM. KAFKA_PROPERTIES holds further properties, a line each.
+# KAFKA_HEAP (default 512m, three nodes 384m) sizes each JVM, KAFKA_JVM gives it further options. KAFKA_PROPERTIES holds further properties, a line each.
 # KAFKA_SECURED=1 adds, on one node, a listener at PORT+1 that demands TLS and a password (SCRAM, or PLAIN for the user "plain" with
 # "plain-secret"), and one at PORT+2 that demands a certificate of the client; both obey ACLs. DIR/tls/ca.crt signed theirs, and
 # signs clients'. On the plain one everybody is a super user: users and ACLs are made there.
@@ -95,7 +95,7 @@ properties() { # properties NODE: one node's configuration
 	P
 }
 
-kafka() { java -Xmx"$heap" -XX:+UseSerialGC -cp "$libs/*" -Dlog4j2.configurationFile="$HACK/kafka/log4j2.properties" "$@"; }
+kafka() { "$HACK/kafka/java.sh" "$heap" "$@"; }
 
 start_node() { # start_node NODE
 	{
@@ -112,13 +112,12 @@ start_node() { # start_node NODE
 		kafka kafka.tools.StorageTool format -t "$(cat "$RUN/cluster-id")" -c "$RUN/node-$1.properties" >>"$RUN/log/format.log" 2>&1 ||
 			die "could not format node $1: see $RUN/log/format.log"
 	fi
-	start "kafka-$1" java -Xmx"$heap" -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError -cp "$libs/*" \
-		-Dlog4j2.configurationFile="$HACK/kafka/log4j2.properties" kafka.Kafka "$RUN/node-$1.properties"
+	start "kafka-$1" "$HACK/kafka/java.sh" "$heap" kafka.Kafka "$RUN/node-$1.properties"
 }
 
 start_all() {
 	local i
-	libs=$("$HACK/kafka/jars.sh")
+	"$HACK/kafka/classes.sh" >/dev/null
 	mkdir -p "$RUN/log"
 	# Not with a hyphen in front: one in 64 would be taken for an option.
 	[ -s "$RUN/cluster-id" ] || head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=' | sed 's/^-/A/' | put "$RUN/cluster-id"

@@ -22,7 +22,6 @@ random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 
 tools() {
 	docker info >/dev/null 2>&1 || die "no Docker daemon answers (docker info): start Docker, or use a machine without it"
-	command -v "$KUBECTL" >/dev/null || die "kubectl is missing: install it, or name one in KUBECTL"
 	[ ! -x "$KIND" ] || return 0
 	command -v go >/dev/null || die "Go is missing: it builds kind $KIND_VERSION"
 	GOBIN=$(dirname "$KIND") CGO_ENABLED=0 go install "sigs.k8s.io/kind@$KIND_VERSION" >&2
@@ -75,6 +74,7 @@ down)
 *.tar)
 	[ -f "$1" ] || die "no image at $1: make image"
 	tools
+	command -v "$KUBECTL" >/dev/null || die "kubectl is missing: install it, or name one in KUBECTL"
 	cluster
 	"$KIND" load image-archive "$1" --name "$NAME" >&2
 	backends

@@ -25,7 +25,7 @@ install_packages() {
 	if [ ! -e $rc ]; then printf '#!/bin/sh\n# made by parley\nexit 101\n' >$rc && chmod +x $rc; fi
 	! grep -q '^# made by parley' $rc || made=1
 	local conf=/etc/postgresql-common/createcluster.conf.d
-	if [ ! -d /etc/postgresql-common ]; then
+	if [[ " ${missing[*]} " == *" postgresql "* ]]; then
 		mkdir -p $conf && echo 'create_main_cluster = false' >$conf/parley.conf
 	fi
 	export DEBIAN_FRONTEND=noninteractive
@@ -36,6 +36,7 @@ install_packages() {
 		apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" || ok=$?
 	} >"$log" 2>&1
 	[ -z "$made" ] || rm -f $rc
+	rm -f $conf/parley.conf
 	[ $ok != 0 ] || return 0
 	if advice=$(registry_advice "apt's installation of ${missing[*]}" "$log"); then die "$advice"; fi
 	tail -n 25 "$log" >&2

@@ -13,14 +13,26 @@ tool() {
 }
 
 # Rust is the clone's own: rust-toolchain.toml says which, rustup fetches it.
-tools() {
+compilers() {
 	cd "$ROOT" || exit
 	command -v cargo >/dev/null || die "Rust is needed (1.95): install it with rustup"
 	tool Rust 1.95 "install it with rustup (Debian's own is too old)" rustc --version
 	tool Go 1.25 "install it from go.dev (Debian's own is too old)" go version
 	tool Node.js 20 "install Node.js 20 or newer" node --version
+}
+# With Kafka on this machine.
+tools() {
+	compilers
 	tool Java 17 "apt-get install openjdk-17-jdk-headless" java -version
 	tool Maven 3.6 "apt-get install maven" mvn --version
+}
+# What BUILD_PACKAGES brings where there is no apt.
+libraries() {
+	local name
+	for name in cc make pkg-config curl jq; do
+		command -v $name >/dev/null || die "$name is needed: install it (Debian: ${BUILD_PACKAGES[*]})"
+	done
+	pkg-config --exists openssl || die "OpenSSL's headers are needed: install them (Debian: libssl-dev)"
 }
 
 debian() {

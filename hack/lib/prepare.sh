@@ -2,7 +2,7 @@
 
 prepare_start() {
 	mkdir -p "$LOGS"
-	lane "Kafka's jars" unlocked "$HACK/kafka/jars.sh"
+	lane "Kafka's jars" unlocked "$HACK/kafka/classes.sh"
 	lane "cluster binaries" unlocked "$HACK/cluster/build.sh"
 	# Two compilers at once want the memory; with little of it, one after the other.
 	[ "$(mebibytes MemAvailable)" -ge 8000 ] || join "cluster binaries"

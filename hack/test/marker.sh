@@ -1,29 +1,41 @@
 #!/usr/bin/env bash
-# After the end-to-end tests: no password that they typed is anywhere (run through namespace.sh).
+# After the end-to-end tests: no password that they typed, and no session's cookie, is anywhere (run through namespace.sh).
 #
 #   marker.sh pods    in Kafka's topics, dead letters among them, in PostgreSQL and in the logs of both and of all pods
 #   marker.sh         the same without the pods' logs, which go with the pods
 #
-# Every password of those tests holds MARKER. In each place something else is looked for as well that is known to be there:
+# Every password of those tests holds MARKER, but for those of the demo's users. In each place something else is looked for as well that is known to be there:
 # a search that does not find it would not have found a password either.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
 
 MARKER='a generated password'
+COOKIE='__Host-parley=[A-Za-z0-9_-]{40}'
+shopt -s nullglob
+passwords=("$MARKER")
+for file in "$STATE"/demo/*.password; do passwords+=("$(cat "$file")"); done
 
-# search WHAT KNOWN PATH...: KNOWN is in these files and folders, and MARKER is not.
+# holds PATTERN-OPTIONS... -- PATH...: the files that hold it, if any.
+holds() {
+	local status=0
+	grep -ral "$@" || status=$?
+	[ "$status" -le 1 ] || die "$what cannot be searched"
+}
+
+# search WHAT KNOWN PATH...: KNOWN is in these files and folders, and no secret is.
 search() {
-	local what=$1 known=$2 found status=0
+	local what=$1 known=$2 found
 	shift 2
 	[ $# -gt 0 ] || die "$what: there is no such file"
 	grep -raqF -e "$known" -- "$@" || die "$what: \"$known\" is not found there, so the search says nothing: $*"
-	found=$(grep -ralF -e "$MARKER" -- "$@") || status=$?
-	[ "$status" -le 1 ] || die "$what cannot be searched: $*"
+	# Through a pipe, so that no password shows in a list of processes.
+	found=$(printf '%s\n' "${passwords[@]}" | holds -F -f - -- "$@")
 	[ -z "$found" ] || die "$what: a password is in $found"
-	say "$what: $(find "$@" -type f | wc -l) files hold no password"
+	found=$(holds -E -e "$COOKIE" -- "$@")
+	[ -z "$found" ] || die "$what: a session's cookie is in $found"
+	say "$what: $(find "$@" -type f | wc -l) files hold no password and no cookie"
 }
 
-shopt -s nullglob
 data=$STATE/kafka/data-0
 search "requests to log in" sealedPassword "$data"/login-request-*
 search "requests to sign up" sealedPassword "$data"/user-add-request-*

@@ -68,11 +68,12 @@ disk
 step "Debian packages" install_packages "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 step "scripts" find hack .ci -type f \( -name '*.sh' -o -path '.ci/*' \) -exec shellcheck {} +
 step "advisories are told from silence" hack/test/advisories.sh >/dev/null
+step "a machine that lacks something" hack/test/preflight.sh >/dev/null
 step "format" cargo fmt --all --check
 step "skipped tests" silent_skips
 
 # Two lanes for two cores: Go and cargo-deny beside Rust, whose steps wait for each other.
-lane "Kafka's jars" unlocked "$HACK/kafka/jars.sh"
+lane "Kafka's jars" unlocked "$HACK/kafka/classes.sh"
 lane "cluster binaries" unlocked "$HACK/cluster/build.sh"
 lane "web client" web
 lane "a registry that is away" hack/test/registry.sh

@@ -1,6 +1,6 @@
 //! A connection whose parts come from a resource and its Secrets rather than from flags.
 
-use super::KafkaSettings;
+use super::{KafkaSettings, settings::system_authorities};
 use crate::process::Secret;
 
 /// How to reach a cluster, with everything read already.
@@ -48,7 +48,7 @@ impl Connection {
             ("security.protocol", protocol.to_owned()),
         ];
         if let Some(tls) = &self.tls {
-            pairs.extend(tls.ca.clone().map(|ca| ("ssl.ca.pem", ca)));
+            pairs.push(tls.ca.clone().map_or_else(system_authorities, |ca| ("ssl.ca.pem", ca)));
             if let Some((certificate, key)) = &tls.identity {
                 pairs.push(("ssl.certificate.pem", certificate.clone()));
                 pairs.push(("ssl.key.pem", key.reveal().to_owned()));
@@ -81,6 +81,6 @@ mod tests {
         let settings = connection.settings();
         let shown = format!("{connection:?} {settings:?}");
         assert!(!shown.contains("hunter2") && !shown.contains("k3y"), "{shown}");
-        assert!(shown.contains("sasl_ssl"));
+        assert!(shown.contains("sasl_ssl") && shown.contains("probe"), "the system's authorities: {shown}");
     }
 }

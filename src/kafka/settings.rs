@@ -139,8 +139,16 @@ impl KafkaArgs {
             }
             pairs.push((name, path.display().to_string()));
         }
+        if protocol.tls() && self.kafka_ca_file.is_none() {
+            pairs.push(system_authorities());
+        }
         Ok(KafkaSettings { pairs })
     }
+}
+
+/// Where operating systems and the image keep the authorities that all trust: OpenSSL alone would look where it was built.
+pub(super) fn system_authorities() -> (&'static str, String) {
+    ("ssl.ca.location", "probe".to_owned())
 }
 
 impl KafkaSettings {
@@ -222,7 +230,10 @@ mod tests {
         let sasl = format!("{BASE} --kafka-security-protocol=sasl-ssl --kafka-username=u");
         assert!(matches!(check(&sasl, None), Err(SettingsError::NoCredentials(_))));
         let settings = check(&sasl, Some("hunter2")).unwrap();
-        assert!(!format!("{settings:?}").contains("hunter2"));
+        let shown = format!("{settings:?}");
+        assert!(!shown.contains("hunter2") && shown.contains("probe"), "the system's authorities: {shown}");
+        let own = check(&format!("{sasl} --kafka-ca-file=/ca.pem"), Some("p")).unwrap();
+        assert!(!format!("{own:?}").contains("probe"), "those of the file alone");
         let user = format!("{BASE} --kafka-username=u");
         assert!(matches!(check(&user, Some("p")), Err(SettingsError::UnusedCredentials(_))));
         let ca = format!("{BASE} --kafka-ca-file=/ca.pem");

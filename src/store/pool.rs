@@ -94,11 +94,13 @@ pub(super) fn options(url: &Secret) -> Result<PgConnectOptions, StoreError> {
     // sqlx reads any scheme as its own, and its text could repeat parts of the URL.
     let ours = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
     let parsed = ours.then(|| known_parameters(text)).transpose()?;
-    parsed.and_then(|()| PgConnectOptions::from_str(text).ok()).ok_or_else(|| {
+    let parsed = parsed.and_then(|()| PgConnectOptions::from_str(text).ok()).ok_or_else(|| {
         StoreError::Settings(
             "the database's URL is not of the form postgres://user:password@host:port/database".into(),
         )
-    })
+    })?;
+    // A start-up parameter that PgBouncer refuses, and no column here is a float.
+    Ok(parsed.extra_float_digits(None))
 }
 
 /// sqlx ignores a parameter that it does not know, and logs its value, which may be that of a misspelt password.

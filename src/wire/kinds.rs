@@ -177,3 +177,132 @@ pub enum Body {
     /// Logout has nothing more to say.
     Nothing {},
 }
+
+pub(crate) use described::ReplyBody;
+
+/// What a reply looks like as JSON, for the description of the API alone: a kind's own fields are there on success.
+mod described {
+    #![expect(dead_code, reason = "nothing is made of these shapes but their description")]
+
+    use serde::Serialize;
+
+    use crate::wire::{AddFriendResult, ErrorCode, FriendEntry, RoomEntry, User};
+
+    /// A reply, by its kind: an answer over HTTP, and the data of a `reply` event. A kind's own fields are there on success.
+    #[derive(Serialize, utoipa::ToSchema)]
+    #[serde(tag = "kind")]
+    pub(crate) enum ReplyBody {
+        Login(UserReply),
+        Logout(ReplyFields),
+        ListRooms(RoomsReply),
+        ListFriends(FriendsReply),
+        AddUser(UserReply),
+        ChangeStatus(StatusReply),
+        AddRoom(RoomReply),
+        LeaveRoom(LeaveReply),
+        AddChat(ChatReply),
+        AddFriend(AddedReply),
+    }
+
+    /// The fields that all replies have.
+    #[derive(Serialize, utoipa::ToSchema)]
+    #[serde(rename_all = "camelCase")]
+    pub(crate) struct ReplyFields {
+        /// The request that it answers.
+        request_id: uuid::Uuid,
+        /// Whom it concerns.
+        user_id: Option<String>,
+        /// Whether it was done.
+        is_success: bool,
+        /// Why not.
+        error_code: Option<ErrorCode>,
+        /// The same for people, in English.
+        error_message: Option<String>,
+        /// Seconds, with `rate_limited`.
+        retry_after: Option<u32>,
+    }
+
+    /// A reply with a user: who logged in, or the new account.
+    #[derive(Serialize, utoipa::ToSchema)]
+    pub(crate) struct UserReply {
+        #[serde(flatten)]
+        head: ReplyFields,
+        user: Option<User>,
+    }
+
+    /// A page of my rooms.
+    #[derive(Serialize, utoipa::ToSchema)]
+    pub(crate) struct RoomsReply {
+        #[serde(flatten)]
+        head: ReplyFields,
+        rooms: Option<Vec<RoomEntry>>,
+        /// The `after` of the next page; null at the end.
+        next: Option<String>,
+    }
+
+    /// A page of my friends.
+    #[derive(Serialize, utoipa::ToSchema)]
+    pub(crate) struct FriendsReply {
+        #[serde(flatten)]
+        head: ReplyFields,
+        friend: Option<Vec<FriendEntry>>,
+        /// The `after` of the next page; null at the end.
+        next: Option<String>,
+    }
+
+    /// My status as it is now.
+    #[derive(Serialize, utoipa::ToSchema)]
+    pub(crate) struct StatusReply {
+        #[serde(flatten)]
+        head: ReplyFields,
+        status: Option<String>,
+    }
+
+    /// The room that was opened or has grown.
+    #[derive(Serialize, utoipa::ToSchema)]
+    #[serde(rename_all = "camelCase")]
+    pub(crate) struct RoomReply {
+        #[serde(flatten)]
+        head: ReplyFields,
+        room_id: Option<uuid::Uuid>,
+        room_name: Option<String>,
+        member_count: Option<i64>,
+        /// At most 20 of them.
+        members: Option<Vec<String>>,
+        #[schema(format = DateTime)]
+        created_at: Option<String>,
+    }
+
+    /// The room that was left.
+    #[derive(Serialize, utoipa::ToSchema)]
+    #[serde(rename_all = "camelCase")]
+    pub(crate) struct LeaveReply {
+        #[serde(flatten)]
+        head: ReplyFields,
+        room_id: Option<uuid::Uuid>,
+        /// The number of the last message that its former member may see.
+        left_seq: Option<i64>,
+    }
+
+    /// The message as it stands in its room.
+    #[derive(Serialize, utoipa::ToSchema)]
+    #[serde(rename_all = "camelCase")]
+    pub(crate) struct ChatReply {
+        #[serde(flatten)]
+        head: ReplyFields,
+        room_id: Option<uuid::Uuid>,
+        seq: Option<i64>,
+        message: Option<String>,
+        #[schema(format = DateTime)]
+        created_at: Option<String>,
+    }
+
+    /// What became of each id.
+    #[derive(Serialize, utoipa::ToSchema)]
+    #[serde(rename_all = "camelCase")]
+    pub(crate) struct AddedReply {
+        #[serde(flatten)]
+        head: ReplyFields,
+        friend_id: Option<Vec<AddFriendResult>>,
+    }
+}

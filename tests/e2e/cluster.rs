@@ -41,10 +41,8 @@ pub(crate) fn script(path: &str, args: &[&str]) -> String {
 
 /// Runs one of Kafka's console tools against the system's broker.
 pub(crate) fn kafka_tool(class: &str, args: &[&str], input: &str) -> String {
-    let libs = script("hack/kafka/jars.sh", &[]);
-    let mut child = Command::new("java")
-        .args(["-Xmx128m", "-XX:+UseSerialGC", "-cp", &format!("{libs}/*"), class])
-        .args(["--bootstrap-server", "10.244.0.1:9092"])
+    let mut child = Command::new(root().join("hack/kafka/java.sh"))
+        .args(["128m", class, "--bootstrap-server", "10.244.0.1:9092"])
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

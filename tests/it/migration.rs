@@ -80,12 +80,12 @@ impl Shell {
             fs::write(&file, format!("#!/bin/sh\n{text}\n")).expect("written");
             fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("a program");
         };
-        let jars = root().join("hack/kafka/jars.sh");
+        let java = root().join("hack/kafka/java.sh");
         script(
             "kafka-consumer-groups.sh",
             format!(
-                "exec java -Xmx128m -XX:+UseSerialGC -cp \"$(bash {})/*\" org.apache.kafka.tools.consumer.group.ConsumerGroupCommand \"$@\"",
-                jars.display()
+                "exec {} 128m org.apache.kafka.tools.consumer.group.ConsumerGroupCommand \"$@\"",
+                java.display()
             ),
         );
         let kubeconfig = api.kubeconfig();

@@ -1,5 +1,5 @@
-//! What replies and events look like, for the description of the API alone: clients are generated from it, the web client
-//! too. The fields are those of protocol.md; a test holds them against what is really sent.
+//! What events look like, for the description of the API alone: clients are generated from it, the web client too. The fields
+//! are those of protocol.md; a test holds them, and those of replies, against what is really sent.
 
 #![expect(dead_code, reason = "nothing is made of these shapes but their description")]
 
@@ -7,126 +7,8 @@ use serde::Serialize;
 
 use crate::{
     store::reads::Message,
-    wire::{AddFriendResult, ErrorCode, FriendEntry, RoomEntry, User},
+    wire::{FriendEntry, ReplyBody},
 };
-
-/// A reply, by its kind: an answer over HTTP, and the data of a `reply` event. A kind's own fields are there on success.
-#[derive(Serialize, utoipa::ToSchema)]
-#[serde(tag = "kind")]
-pub(super) enum ReplyBody {
-    Login(UserReply),
-    Logout(ReplyFields),
-    ListRooms(RoomsReply),
-    ListFriends(FriendsReply),
-    AddUser(UserReply),
-    ChangeStatus(StatusReply),
-    AddRoom(RoomReply),
-    LeaveRoom(LeaveReply),
-    AddChat(ChatReply),
-    AddFriend(AddedReply),
-}
-
-/// The fields that all replies have.
-#[derive(Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ReplyFields {
-    /// The request that it answers.
-    request_id: uuid::Uuid,
-    /// Whom it concerns.
-    user_id: Option<String>,
-    /// Whether it was done.
-    is_success: bool,
-    /// Why not.
-    error_code: Option<ErrorCode>,
-    /// The same for people, in English.
-    error_message: Option<String>,
-    /// Seconds, with `rate_limited`.
-    retry_after: Option<u32>,
-}
-
-/// A reply with a user: who logged in, or the new account.
-#[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct UserReply {
-    #[serde(flatten)]
-    head: ReplyFields,
-    user: Option<User>,
-}
-
-/// A page of my rooms.
-#[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct RoomsReply {
-    #[serde(flatten)]
-    head: ReplyFields,
-    rooms: Option<Vec<RoomEntry>>,
-    /// The `after` of the next page; null at the end.
-    next: Option<String>,
-}
-
-/// A page of my friends.
-#[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct FriendsReply {
-    #[serde(flatten)]
-    head: ReplyFields,
-    friend: Option<Vec<FriendEntry>>,
-    /// The `after` of the next page; null at the end.
-    next: Option<String>,
-}
-
-/// My status as it is now.
-#[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct StatusReply {
-    #[serde(flatten)]
-    head: ReplyFields,
-    status: Option<String>,
-}
-
-/// The room that was opened or has grown.
-#[derive(Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct RoomReply {
-    #[serde(flatten)]
-    head: ReplyFields,
-    room_id: Option<uuid::Uuid>,
-    room_name: Option<String>,
-    member_count: Option<i64>,
-    /// At most 20 of them.
-    members: Option<Vec<String>>,
-    #[schema(format = DateTime)]
-    created_at: Option<String>,
-}
-
-/// The room that was left.
-#[derive(Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct LeaveReply {
-    #[serde(flatten)]
-    head: ReplyFields,
-    room_id: Option<uuid::Uuid>,
-    /// The number of the last message that its former member may see.
-    left_seq: Option<i64>,
-}
-
-/// The message as it stands in its room.
-#[derive(Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ChatReply {
-    #[serde(flatten)]
-    head: ReplyFields,
-    room_id: Option<uuid::Uuid>,
-    seq: Option<i64>,
-    message: Option<String>,
-    #[schema(format = DateTime)]
-    created_at: Option<String>,
-}
-
-/// What became of each id.
-#[derive(Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct AddedReply {
-    #[serde(flatten)]
-    head: ReplyFields,
-    friend_id: Option<Vec<AddFriendResult>>,
-}
 
 /// The events of `GET /api/events`: a property for each name, with the schema of its data.
 #[derive(Serialize, utoipa::ToSchema)]

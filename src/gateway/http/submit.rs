@@ -9,8 +9,8 @@ use axum::{
 };
 use serde::Serialize;
 
-pub(super) use super::described::ReplyBody;
 use super::{App, Problem, prefer, traced};
+pub(super) use crate::wire::ReplyBody;
 use crate::{
     gateway::pending::Answer,
     ids::{RequestId, SessionKey, UserId},

@@ -166,7 +166,9 @@ async fn replay(args: ReplayArgs) -> Result<(), Exit> {
         // Right before the sending, or what comes before it would shorten the time between two.
         pace.tick().await;
         let mut headers = opened.headers;
-        headers.deadline = clock.now().after(Duration::from_secs(args.deadline_seconds));
+        // Later than the refused one in any case: only to a later one the refusal gives way.
+        let later = headers.deadline.after(Duration::from_millis(1));
+        headers.deadline = clock.now().after(Duration::from_secs(args.deadline_seconds)).max(later);
         match producer.send(&request_record(&keys, &headers, &request)).await {
             Delivery::Persisted => {}
             Delivery::Unknown => say(format!("{}  perhaps sent", letter.line()))?,

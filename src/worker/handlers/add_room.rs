@@ -358,19 +358,26 @@ fn effect(row: &RoomRow, members: Vec<UserId>, joined: Vec<UserId>) -> Effect {
 
 /// A room that nobody named has its people's ids for a name, as far as 64 characters go.
 fn default_name(people: &[UserId]) -> String {
+    const MOST: usize = 64;
+    const MORE: &str = ", …";
     let mut sorted: Vec<&str> = people.iter().map(UserId::as_str).collect();
     sorted.sort_unstable();
+    let whole = sorted.join(", ");
+    // Ids are ASCII.
+    if whole.len() <= MOST {
+        return whole;
+    }
+    let room = MOST - MORE.chars().count();
     let mut name = String::new();
     for person in sorted {
         let separator = if name.is_empty() { "" } else { ", " };
-        if name.len() + separator.len() + person.len() > 62 {
-            name.push_str(", …");
+        if name.len() + separator.len() + person.len() > room {
             break;
         }
         name.push_str(separator);
         name.push_str(person);
     }
-    name
+    name + MORE
 }
 
 #[cfg(test)]
@@ -385,7 +392,16 @@ mod tests {
         let name = default_name(&people(&many.iter().map(String::as_str).collect::<Vec<_>>()));
         assert!(name.ends_with(", …") && name.chars().count() <= 64, "{name}");
         assert!(name.parse::<wire::Name>().is_ok());
-        let long = ["a".repeat(32), "b".repeat(32)];
-        assert!(default_name(&people(&[&long[0], &long[1]])).parse::<wire::Name>().is_ok());
+        for (a, b) in (3..=32).flat_map(|a| (3..=32).map(move |b| (a, b))) {
+            let (a, b) = ("a".repeat(a), "b".repeat(b));
+            for names in [vec![a.as_str(), &b], vec![&a, &b, "ccc"], vec![&a, &b[1..], &b, "ccc"]] {
+                let name = default_name(&people(&names));
+                assert!(name.chars().count() <= 64 && name.parse::<wire::Name>().is_ok(), "{name}");
+                assert!(
+                    name == names.join(", ") || name.chars().count() > 64 - 32 - 5,
+                    "as many as fit: {name}"
+                );
+            }
+        }
     }
 }

@@ -207,3 +207,37 @@ async fn hostile_text_in_any_field_header_or_parameter_breaks_nothing() {
     let client = user(addr, &unique("still")).await;
     assert_eq!(client.get("/api/me").await.unwrap().status, 200, "everything still works");
 }
+
+/// Line breaks in fields, as JSON has them, and in headers, bare as no client sends them: none of them ends a line of an answer's head.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_line_break_of_a_request_gets_into_the_head_of_its_answer() {
+    let running = Chat::shared().await;
+    let addr = running.gateways[0].1;
+    let client = user(addr, &unique("lines")).await;
+    let document = client.get("/api/openapi.json").await.unwrap().json();
+    let cookie = client.cookie().expect("a session");
+    let ours =
+        [("content-type", "application/json"), ("sec-fetch-site", "same-origin"), ("prefer", "wait=1")];
+    let check = |what: &str, (status, answer): (u16, String)| {
+        let head = answer.split("\r\n\r\n").next().unwrap_or_default().to_lowercase();
+        assert!(status < 500 && !head.contains("planted"), "{what}: {answer}");
+    };
+    let mut tried = 0;
+    for line in ["\r\n", "\n", "\r", "\u{2028}", "\u{85}"] {
+        let text = format!("x{line}set-cookie: planted=1{line}{line}planted");
+        for change in changes(&document) {
+            let first = change.first_line();
+            let session = if first.starts_with("DELETE /api/session") { "" } else { cookie.as_str() };
+            let headers = [&ours[..], &[("cookie", session)]].concat();
+            for body in replaced(&change.body, &text) {
+                check(&first, raw(addr, &first, &headers, body.to_string().as_bytes()).await);
+                tried += 1;
+            }
+            for name in ["idempotency-key", "prefer", "traceparent", "origin"] {
+                let headers = [&headers[..], &[(name, text.as_str())]].concat();
+                check(name, raw(addr, &first, &headers, &change.body()).await);
+            }
+        }
+    }
+    assert!(tried > 5 * 10, "{tried} bodies were tried");
+}

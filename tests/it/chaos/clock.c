@@ -1,6 +1,6 @@
 /* Preloaded into a service: its wall clock is wrong by as many nanoseconds as the file TEST_CLOCK says (eight bytes), which may
- * change at any time, as when somebody sets the time. The next eight bytes say by how much it was when it was last looked at. Waits until a wall-clock time end when that clock shows it, as the kernel's
- * do. The monotonic clock is left alone. */
+ * change at any time, as when somebody sets the time. The next eight bytes say by how much it was when it was last looked at. Waits
+ * until a wall-clock time end when that clock shows it, as the kernel's do. The monotonic clock is left alone. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -85,4 +86,10 @@ int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restr
 		int ended = wait_really(cond, mutex, &slice);
 		if (ended != ETIMEDOUT) return ended;
 	}
+}
+
+/* librdkafka's. In glibc both kinds of condition and mutex are the same. */
+int cnd_timedwait(cnd_t *restrict cond, mtx_t *restrict mutex, const struct timespec *restrict until) {
+	int ended = pthread_cond_timedwait((pthread_cond_t *)cond, (pthread_mutex_t *)mutex, until);
+	return ended == 0 ? thrd_success : ended == ETIMEDOUT ? thrd_timedout : thrd_error;
 }

@@ -385,7 +385,7 @@ fn taken(answer: &Answer) -> Taken {
     match (answer.status, request_of(answer)) {
         (202, Some(_)) if answer.json()["accepted"] == "unknown" => Taken::Perhaps,
         (202, Some(request)) => Taken::On(request),
-        (202 | 429 | 500..=599, _) => Taken::Not,
+        (202 | 429 | 503, _) => Taken::Not,
         (status, _) => Taken::Refused(status),
     }
 }

@@ -215,7 +215,7 @@ impl Voice {
                         locked(&self.book).said[n].accepted = Some(id);
                         return;
                     }
-                    (202 | 429 | 500..=599, _) => {}
+                    (202 | 429 | 503, _) => {}
                     (status, _) => {
                         let what = format!("message {n} was refused with {status}: {told}");
                         locked(&self.book).broken.push(what);

@@ -51,6 +51,8 @@ async fn nothing_is_there_at_the_start() {
     let api: &'static ApiServer = Box::leak(Box::new(ApiServer::own()));
     let kafka = Kafka::own(1);
     let namespace = api.namespace();
+    // Its account has to be made while there is a server.
+    api.controller_kubeconfig(&namespace, "apps/deployments");
     api.kill();
     kafka.signal(0, "KILL");
     let controller = controller(api, &namespace, &kafka.bootstrap(), &[]);

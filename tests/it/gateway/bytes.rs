@@ -1,5 +1,5 @@
-//! Everything that a gateway can say, recorded from one and said again to five parsers that know nothing of us, in pieces that are
-//! cut inside of letters: what they read is what our own strict parser reads.
+//! Everything that a gateway can say, recorded from one and said again to Chromium and five parsers that know nothing of us, in pieces
+//! that are cut inside of letters: what they read is what our own strict parser reads.
 
 use std::{
     collections::VecDeque,
@@ -15,6 +15,7 @@ use parley::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpSocket, TcpStream},
+    task::JoinSet,
 };
 
 use super::{
@@ -177,16 +178,46 @@ fn pieces(bytes: &[u8]) -> Vec<&[u8]> {
     bytes.split_inclusive(|byte| !byte.is_ascii() || *byte == b'\n').collect()
 }
 
+/// The next request for the stream, and when it came. What else a browser asks for is an empty page, and a connection that it opens
+/// ahead of time is let be.
+async fn asked(listener: &TcpListener) -> (Instant, TcpStream) {
+    let mut connections = JoinSet::new();
+    let asked = async {
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => {
+                    let (mut socket, _) = accepted.unwrap();
+                    let at = Instant::now();
+                    connections.spawn(async move {
+                        let mut head = Vec::new();
+                        while !head.ends_with(b"\r\n\r\n") {
+                            if socket.read_buf(&mut head).await.ok()? == 0 {
+                                return None;
+                            }
+                        }
+                        if head.starts_with(b"GET /api/events ") {
+                            return Some((at, socket));
+                        }
+                        let page = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                        socket.write_all(page).await.ok()?;
+                        None
+                    });
+                }
+                Some(asked) = connections.join_next() => {
+                    if let Some(asked) = asked.unwrap() {
+                        return asked;
+                    }
+                }
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, asked).await.expect("somebody comes")
+}
+
 /// Answers one request with this stream, each piece in a chunk of its own, and ends the connection when `ends`.
 async fn serve(listener: &TcpListener, bytes: &[u8], ends: bool) -> (Instant, TcpStream) {
-    let accepted = tokio::time::timeout(DEADLINE, listener.accept()).await;
-    let (mut socket, _) = accepted.expect("somebody comes").unwrap();
-    let at = Instant::now();
+    let (at, mut socket) = asked(listener).await;
     socket.set_nodelay(true).unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        assert!(socket.read_buf(&mut head).await.unwrap() > 0, "a request");
-    }
     let mut answer =
         b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
     for piece in pieces(bytes) {
@@ -220,7 +251,7 @@ fn dispatched(block: &Message) -> Option<Read> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_parsers_read_every_event_alike_though_letters_are_cut() {
+async fn five_parsers_and_chromium_read_every_event_alike_though_letters_are_cut() {
     let settings = [("PARLEY_HEARTBEAT_SECONDS", "1"), ("PARLEY_STREAM_QUEUE_KIB", "64")];
     let kit = Kit::own(1, &settings).await;
     let bytes = recording(&kit).await;
@@ -250,7 +281,7 @@ async fn five_parsers_read_every_event_alike_though_letters_are_cut() {
     let retries: Vec<String> = own.iter().filter_map(|block| Some(block.retry?.to_string())).collect();
     let alone = own.iter().filter(|block| block.event.is_empty() && block.retry.is_some()).count();
 
-    for parser in PARSERS {
+    for parser in PARSERS.into_iter().chain(["chromium"]) {
         let (listener, addr) = listen().await;
         let url = format!("http://{addr}/api/events");
         let (read, _open) =
@@ -287,7 +318,7 @@ async fn five_parsers_read_every_event_alike_though_letters_are_cut() {
     }
 }
 
-/// What a refused stream is told makes the two that reconnect by themselves wait for longer than they would of their own.
+/// What a refused stream is told makes those that reconnect by themselves wait for longer than they would of their own.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_time_to_come_back_is_kept_by_those_that_come_back() {
     let kit = Kit::own(1, &[("PARLEY_MAX_STREAMS", "0")]).await;
@@ -302,7 +333,7 @@ async fn the_time_to_come_back_is_kept_by_those_that_come_back() {
         let mut blocks = VecDeque::new();
         Parser::default().push(&bytes, &mut blocks).expect("our own grammar");
         let told = Duration::from_millis(blocks[0].retry.expect("a time"));
-        // Both wait three seconds when nobody tells them.
+        // They wait three seconds when nobody tells them.
         if told > Duration::from_secs(5) && told < Duration::from_secs(20) {
             break (bytes, told);
         }
@@ -320,5 +351,5 @@ async fn the_time_to_come_back_is_kept_by_those_that_come_back() {
         assert_eq!(read.len(), 1, "{parser}: {read:?}");
         assert!(waited >= told.mul_f64(0.95), "{parser} waited {waited:?}, was told {told:?}");
     };
-    tokio::join!(wait("eventsource"), wait("undici"));
+    tokio::join!(wait("eventsource"), wait("undici"), wait("chromium"));
 }

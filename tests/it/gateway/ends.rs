@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use parley::{
-    ids::Timestamp,
+    ids::{RequestId, Timestamp},
     loadgen::ClientError,
-    wire::{EndedSession, Event},
+    wire::{Body, EndedSession, Event, Kind, Reply},
 };
 
 use super::{
@@ -63,6 +63,28 @@ async fn a_logout_ends_the_streams_of_its_session_on_all_replicas_and_no_others(
     fresh.message(room, 3).await;
     assert_eq!(other.client.get("/api/me").await.unwrap().status, 200);
     elsewhere.until("a heartbeat or an event: it lives", |_| true).await;
+}
+
+/// What was asked before a session ended may be answered after it: nobody hears the answer, least of all the user's other session.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_for_a_session_that_ended_goes_nowhere() {
+    let kit = Kit::shared().await;
+    let amy = kit.person("amy");
+    let other = kit.session(&amy.id);
+    let (mut ear, mut elsewhere) =
+        (Ear::live(&amy, kit.addr(0), None).await, Ear::live(&other, kit.addr(0), None).await);
+    kit.end_session(&amy).await;
+    ear.run_out().await;
+    let reply = |status: &str| Reply {
+        user_id: Some(amy.id.clone()),
+        result: Ok(Body::ChangeStatus { status: status.into() }),
+    };
+    kit.reply(Kind::ChangeStatus, amy.key, RequestId::fresh(), &reply("too late")).await;
+    // Both have one key of the record, and so one order.
+    kit.reply(Kind::ChangeStatus, other.key, RequestId::fresh(), &reply("heard")).await;
+    elsewhere.until("its own reply", |block| block.data.contains("heard")).await;
+    assert_eq!(elsewhere.count("reply"), 1);
+    assert!(matches!(amy.client.events(None).await, Err(ClientError::Status(204))));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinSet};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinSet,
+};
 
 use super::kit::{Ear, Kit};
+use crate::fixtures::DEADLINE;
 
 /// Connections; this program and the gateway may have 20,000 files each.
 const MANY: usize = 4_000;
@@ -59,4 +64,21 @@ async fn a_flood_of_connections_costs_little_memory_and_healthy_clients_are_serv
         }
     };
     tokio::time::timeout(Duration::from_secs(60), ended).await.expect("the gateway closes what says nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_beyond_the_bound_wait_until_others_end() {
+    let kit = Kit::own(1, &[("PARLEY_MAX_CONNECTIONS", "2")]).await;
+    let (amy, ben) = (kit.person("amy"), kit.person("ben"));
+    let first = Ear::live(&amy, kit.addr(0), None).await;
+    let _second = Ear::live(&ben, kit.addr(0), None).await;
+    let mut third = TcpStream::connect(kit.addr(0)).await.unwrap();
+    third.write_all(b"GET /api/me HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    let none = tokio::time::timeout(Duration::from_secs(1), third.read_to_string(&mut answer)).await;
+    assert!(none.is_err() && answer.is_empty(), "{answer}");
+    drop(first);
+    let read = tokio::time::timeout(DEADLINE, third.read_to_string(&mut answer)).await;
+    read.expect("it is served at last").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
 }

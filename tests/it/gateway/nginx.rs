@@ -173,7 +173,7 @@ async fn a_stream_through_nginx_lives_resumes_and_is_not_buffered() {
     let mut chromium = Command::new("node")
         .arg(root().join("tests/it/gateway/foreign/chromium.mjs"))
         .args([&format!("https://127.0.0.1:{}", nginx.port), &amy.client.cookie().unwrap()])
-        .env("PARSERS", root().join("web"))
+        .env("WEB", root().join("web"))
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()

@@ -206,6 +206,22 @@ fn the_log_order_of_two_owners_leaves_no_hole() {
     assert!(seqs(&outbox).is_empty(), "the record that was late is a double by now");
 }
 
+/// It cannot be: a number is given once. Should it be all the same, nobody says which of the two is the room's.
+#[test]
+fn a_number_that_two_requests_claim_proves_nothing_and_is_told_so() {
+    let mut shard = shard();
+    let outbox = live(&mut shard, 1, Wanted::Nothing);
+    read(&outbox);
+    put(&mut shard, message(0, 10, 1, 6));
+    let other = RequestId(uuid::Uuid::from_u128(7));
+    let route = Route::Message { room: room(1), seq: Seq(6), request: other };
+    put(&mut shard, Record { route, ..message(0, 11, 1, 6) });
+    put(&mut shard, message(0, 12, 1, 6));
+    let told = read(&outbox);
+    let told: Vec<_> = told.iter().map(|(event, data, _)| (event.as_str(), data.as_str())).collect();
+    assert_eq!(told, [("message", "1:6"), ("resync", "{\"reason\":\"unknown\"}")]);
+}
+
 #[test]
 fn a_resume_replays_in_order_and_then_says_so() {
     let mut shard = shard();

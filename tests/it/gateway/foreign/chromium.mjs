@@ -1,17 +1,10 @@
 // Opens the event stream in a real Chromium and prints what the page hears as lines of JSON: [event, data, lastEventId];
 // first ["protocol", "h2", ""] or "http/1.1", and ["closed", "", ""] when the browser has given up for good.
 // chromium.mjs URL COOKIE
-import { createRequire } from "node:module";
+import { launch } from "./browser.mjs";
 
 const [url, cookie] = process.argv.slice(2);
-const { chromium } = createRequire(`${process.env.PARSERS}/`)("playwright-core");
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-  ],
-});
+const browser = await launch();
 // A proxy under test has a certificate that nobody signed.
 const context = await browser.newContext({ ignoreHTTPSErrors: true });
 const [name, value] = cookie.split("=");

@@ -1,12 +1,12 @@
-// Reads an event stream with one of three parsers of npm and prints each event as a line of JSON: [event, data, id].
+// Reads an event stream with one of three parsers of npm, or in a page of Chromium, and prints each event as a line of JSON: [event, data, id].
 // read.mjs PARSER URL COOKIE END   (ends after the event whose data holds END; exits 3 when the stream ends before, unless BACK is set
 // and the parser comes back by itself). A time to wait that the parser tells is an event "retry".
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
+import { launch } from "./browser.mjs";
 
 const [parser, url, cookie, end] = process.argv.slice(2);
-const require = createRequire(`${process.env.PARSERS}/`);
-const load = (name) => import(pathToFileURL(require.resolve(name)).href);
+const load = (name) => import(pathToFileURL(createRequire(`${process.env.PARSERS}/`).resolve(name)).href);
 const names = ["hello", "resumed", "resync", "reply", "message", "room", "friend", "status", "cursor", "slow", "reconnect"];
 
 function take(event, data, id) {
@@ -28,6 +28,24 @@ if (parser === "eventsource-parser") {
   const text = new TextDecoder();
   for await (const chunk of response.body) reader.feed(text.decode(chunk, { stream: true }));
   process.exit(3);
+}
+
+if (parser === "chromium") {
+  const page = await (await launch()).newPage();
+  await page.exposeFunction("take", take);
+  await page.exposeFunction("leave", () => process.exit(3));
+  // Any page of the stream's own origin.
+  await page.goto(new URL("/", url).href);
+  await page.evaluate(
+    ([url, names, back]) => {
+      const source = new EventSource(url);
+      for (const name of names) source.addEventListener(name, (event) => globalThis.take(name, event.data, event.lastEventId));
+      source.onerror = () => (back && source.readyState !== EventSource.CLOSED) || globalThis.leave();
+    },
+    [url, names, Boolean(process.env.BACK)],
+  );
+  // The browser keeps this program running.
+  await new Promise(() => {});
 }
 
 let source;

@@ -40,6 +40,9 @@ const STALL: Duration = Duration::from_secs(10);
 /// How many answers each partition gives before anything is replaced, by which is known what the machine costs.
 const CALM: usize = 12;
 
+/// What a worker says of a batch that it has to leave to the partition's next owner.
+const UNDRAINED: &str = "batches did not end within the drain time";
+
 /// A request that was sent to a partition.
 #[derive(Clone, Copy)]
 struct Sent {
@@ -188,8 +191,12 @@ async fn rolling_restart(flags: &[&str]) {
     for _ in 0..3 {
         load.send(&world, 20).await;
         workers.push(world.worker(flags).ready().await);
-        let status = workers.remove(0).stop().await;
+        let mut old = workers.remove(0);
+        old.signal("TERM");
+        let status = old.wait().await;
         assert!(status.success(), "a clean end: {status}");
+        // What it had in hand was done in its time and not left to the next owner.
+        assert!(!old.log().contains(UNDRAINED), "{}", old.log());
     }
     load.audit(&world, "rolling").await;
     let sent = open.stop().await;
