@@ -28,6 +28,7 @@ fn the_admin_calls_are_clean_under_valgrind() {
         .arg(program)
         .args(["--test-threads=1", "--exact"])
         .args(TESTS)
+        .env("SLOWED", "valgrind")
         .output()
         .expect("valgrind is installed");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

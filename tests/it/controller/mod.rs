@@ -287,7 +287,7 @@ pub(crate) async fn client(api: &ApiServer) -> Client {
 
 pub(crate) fn admin(bootstrap: &str) -> Admin {
     let settings = KafkaSettings::plaintext(bootstrap);
-    Admin::new(&settings, Duration::from_secs(20), Arc::new(|_, _, _| {})).expect("a client")
+    Admin::new(&settings, Duration::from_secs(60), Arc::new(|_, _, _| {})).expect("a client")
 }
 
 /// What the tests' controllers run with is no administrator's: see [`controller`].
