@@ -24,7 +24,7 @@
 //! | [`hot`] | the pure functions of the hot path as loops, for counts of instructions | `gateway`, `wire`, `worker` |
 //! | `fuzzing` | properties that hold for every input; in no release | all |
 //!
-//! The binaries in `src/bin` only parse their arguments and call one of the last four.
+//! The binaries in `src/bin` only parse their arguments and call one of the last six.
 
 pub mod api;
 pub mod controller;

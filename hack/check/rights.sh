@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the controller's account may do on a real API server, and what it may not:
-# the rights of chattopicset.md, "Running it", and nothing else.
+# the rights of docs/chattopicset.md and nothing else.
 #
 #   hack/check/rights.sh KUBECONFIG
 #

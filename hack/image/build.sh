@@ -16,7 +16,7 @@ set -euo pipefail
 . "$LIB/web.sh"
 
 OUT=${IMAGE_OUT:-$CACHE/image}
-LIMIT=$((50 * 1000 * 1000)) # what operations.md promises
+LIMIT=$((50 * 1000 * 1000)) # the image is to be pulled in seconds
 LINKS=(controller worker gateway) # to the one binary, which looks at its name
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -n 1)
 

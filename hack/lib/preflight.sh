@@ -17,8 +17,8 @@ compilers() {
 	cd "$ROOT" || exit
 	command -v cargo >/dev/null || die "Rust is needed (1.95): install it with rustup"
 	tool Rust 1.95 "install it with rustup (Debian's own is too old)" rustc --version
-	tool Go 1.25 "install it from go.dev (Debian's own is too old)" go version
-	tool Node.js 20 "install Node.js 20 or newer" node --version
+	tool Go 1.26 "install it from go.dev (Debian's own is too old)" go version
+	tool Node.js 20.19 "install Node.js 20.19 or newer" node --version
 }
 # With Kafka on this machine.
 tools() {

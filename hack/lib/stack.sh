@@ -47,7 +47,7 @@ database_secret() {
 		--from-file="$dir/gateway-url" | k apply --server-side -f - >/dev/null
 }
 
-# keys: made once; new ones would void every session and every record in flight.
+# keys: made once; new ones would void every record in flight.
 keys() {
 	local dir=$STATE/secrets
 	(umask 077 && mkdir -p "$dir")

@@ -30,9 +30,9 @@ lacks() {
 mkdir "$SCRATCH/bin"
 
 stand_in go "go version go1.19.8 linux/amd64"
-lacks "error: Go 1.19.8 is too old, 1.25 or newer is needed: install it *" compilers
+lacks "error: Go 1.19.8 is too old, 1.26 or newer is needed: install it *" compilers
 stand_in node
-lacks "error: Node.js is needed (20 or newer): install *" compilers
+lacks "error: Node.js is needed (20.19 or newer): install *" compilers
 stand_in java 'openjdk version "11.0.2" 2019-01-15'
 lacks "error: Java 11.0.2 is too old, 17 or newer is needed: apt-get install *" tools
 stand_in mvn

@@ -82,7 +82,7 @@ impl Calls {
 pub(crate) struct Clusters {
     client: Client,
     own: KafkaSettings,
-    /// Namespaces whose sets may use the controller's own connection; empty for all.
+    /// Namespaces whose sets may use the controller's own connection.
     own_namespaces: Vec<String>,
     calls: Calls,
     poll_every: Duration,

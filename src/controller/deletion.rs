@@ -25,7 +25,7 @@ use super::{
     topics::Topics,
 };
 use crate::api::{
-    ChatTopicSet, DeletionPolicy, FINALIZER, ManagementPolicy, Reason, TopicOrigin, TopicStatus,
+    ChatTopicSet, DeletionPolicy, FINALIZER, ManagementPolicy, Reason, TopicOrigin, TopicState, TopicStatus,
 };
 
 /// Gives the set the finalizer that its policy needs, or takes it away. Returns the set as it is then.
@@ -229,7 +229,10 @@ async fn delete_topics(
         }
         match live.get(&topic.name) {
             Some(Live::Absent) => {}
-            Some(Live::Present(seen)) if Some(&seen.id) == topic.topic_id.as_ref() => {
+            // Of one that was about to be made anew the new id is not known yet, and it is ours.
+            Some(Live::Present(seen))
+                if Some(&seen.id) == topic.topic_id.as_ref() || topic.state == TopicState::Creating =>
+            {
                 delete.push(topic.name.clone())
             }
             Some(Live::Present(_)) => kept.push(format!("{} stays: somebody made it anew", topic.name)),

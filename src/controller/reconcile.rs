@@ -160,10 +160,11 @@ async fn cluster_id(cluster: &Cluster, set: &ChatTopicSet) -> Result<String, Fai
     let expected = demanded.or(remembered);
     match expected {
         Some(expected) if expected != id => {
-            let way = if demanded.is_some() {
-                ""
-            } else {
-                "; set spec.kafka.clusterId to the new id if it is meant so"
+            let way = match (demanded, &set.spec.kafka) {
+                (Some(_), _) => "",
+                (None, Some(_)) => "; set spec.kafka.clusterId to the new id if it is meant so",
+                // The controller's own connection leads elsewhere now, and there is no field to say so.
+                (None, None) => "; if it is meant so, delete the set and apply it again",
             };
             let message = format!("this Kafka cluster is {id}, but the set is about {expected}{way}");
             Err(Failed::Trouble(Trouble { reason: Reason::ClusterIdMismatch, message }))

@@ -19,7 +19,7 @@ use super::{
 
 /// Objects in one answer of a list: of a set with two hundred topics each takes a hundred kilobytes, and ten times that while it is
 /// read.
-const PAGE: u32 = 50;
+const PAGE: u32 = 10;
 
 /// Follows objects of one kind in one namespace, or in all. The stream never ends; errors back off and are logged.
 fn objects(

@@ -3,7 +3,7 @@
 pub(crate) use super::http::fuzzing::body;
 use super::sse::{Cursor, Epoch};
 
-/// The most bytes of a cursor: protocol.md section 3.
+/// The most bytes of a cursor: docs/protocol.md section 3.
 const MOST: usize = 128;
 
 /// Every property of cursors. The input is a text that a client brings, and, eight bytes each, offsets that a client is sent. Gives

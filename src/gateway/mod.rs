@@ -1,4 +1,4 @@
-//! The gateway: HTTP requests in, Kafka records out, answers back over SSE (protocol.md sections 2 and 3).
+//! The gateway: HTTP requests in, Kafka records out, answers back over SSE (docs/protocol.md sections 2 and 3).
 //!
 //! ```text
 //! POST ─► http ─► request topics ┄┄► worker ┄┄► response topics, chat-event

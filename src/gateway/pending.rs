@@ -15,7 +15,7 @@ use crate::{
     wire::{ErrorCode, Kind, ReplyHead},
 };
 
-/// How long a reply is kept for a stream that opens late (protocol.md section 3).
+/// How long a reply is kept for a stream that opens late (docs/protocol.md section 3).
 const KEPT: Duration = Duration::from_secs(15);
 /// Bytes of replies kept; above that the oldest go early, and `GET /api/requests/{id}` still has them.
 const KEPT_BYTES: usize = 32 << 20;

@@ -6,10 +6,15 @@ use std::{
     time::Duration,
 };
 
+use tokio::{sync::Mutex, time::Instant};
+
 use crate::{
     kafka::{Delivery, KafkaSettings, ProduceError, Producer, ProducerSettings},
     wire::Outgoing,
 };
+
+/// A producer lives for so long at least: one that may not write at all fails as soon as it has asked, and so does the next.
+const REST: Duration = Duration::from_secs(1);
 
 /// See the module.
 ///
@@ -21,13 +26,15 @@ pub(crate) struct Sender {
     kafka: KafkaSettings,
     settings: ProducerSettings,
     producer: RwLock<Producer>,
+    /// When the last one was put in place of another. Held while one is made.
+    renewed: Mutex<Option<Instant>>,
 }
 
 impl Sender {
     /// Connects in the background.
     pub(crate) fn start(kafka: &KafkaSettings, settings: ProducerSettings) -> Result<Self, ProduceError> {
         let producer = RwLock::new(producer(kafka, settings)?);
-        Ok(Self { kafka: kafka.clone(), settings, producer })
+        Ok(Self { kafka: kafka.clone(), settings, producer, renewed: Mutex::default() })
     }
 
     /// Sends one record and waits for its fate.
@@ -37,7 +44,7 @@ impl Sender {
         if delivery != Delivery::Persisted
             && let Some(why) = producer.fatal()
         {
-            self.renew(&producer, &why);
+            self.renew(&producer, &why).await;
             end(producer);
         }
         delivery
@@ -52,16 +59,23 @@ impl Sender {
         self.producer.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Puts another in the place of this one, unless somebody has.
-    fn renew(&self, broken: &Producer, why: &str) {
-        let mut producer = self.producer.write().unwrap_or_else(PoisonError::into_inner);
-        if !producer.is(broken) {
+    /// Puts another in the place of this one, unless somebody has or is about to.
+    async fn renew(&self, broken: &Producer, why: &str) {
+        let Ok(mut renewed) = self.renewed.try_lock() else { return };
+        if renewed.is_some_and(|at| at.elapsed() < REST) || !self.producer().is(broken) {
             return;
         }
+        *renewed = Some(Instant::now());
         tracing::error!(why, "the producer failed for good: another one takes its place");
-        match self::producer(&self.kafka, self.settings) {
-            Ok(fresh) => end(mem::replace(&mut *producer, fresh)),
-            // The next request tries again.
+        let (kafka, settings) = (self.kafka.clone(), self.settings);
+        // It reads files and starts threads.
+        match tokio::task::spawn_blocking(move || producer(&kafka, settings)).await {
+            Ok(Ok(fresh)) => {
+                let mut producer = self.producer.write().unwrap_or_else(PoisonError::into_inner);
+                end(mem::replace(&mut *producer, fresh));
+            }
+            // A later request tries again.
+            Ok(Err(error)) => tracing::error!(%error, "there is no other producer"),
             Err(error) => tracing::error!(%error, "there is no other producer"),
         }
     }
@@ -82,7 +96,7 @@ mod tests {
     use crate::wire::{Event, Keyring, event_record};
 
     #[tokio::test]
-    async fn a_producer_that_failed_for_good_is_replaced_once() {
+    async fn a_producer_that_failed_for_good_is_replaced_once_and_not_all_the_time() {
         let settings =
             ProducerSettings { message_timeout: Duration::from_millis(300), linger: Duration::ZERO };
         // Port 9 is discard: nobody listens there.
@@ -102,5 +116,13 @@ mod tests {
 
         assert!(matches!(sender.send(&record).await, Delivery::NotPersisted(_)));
         assert!(sender.producer().is(&second), "it stays");
+
+        second.break_for_good();
+        *sender.renewed.lock().await = Some(Instant::now());
+        assert!(matches!(sender.send(&record).await, Delivery::NotPersisted(_)));
+        assert!(sender.producer().is(&second), "it has only just come");
+        *sender.renewed.lock().await = Instant::now().checked_sub(REST);
+        assert!(matches!(sender.send(&record).await, Delivery::NotPersisted(_)));
+        assert!(!sender.producer().is(&second));
     }
 }

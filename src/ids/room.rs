@@ -30,7 +30,7 @@ impl fmt::Debug for RoomId {
     }
 }
 
-/// The place of a message in its room: dense, 1, 2, 3 … (architecture.md, "A room is a log"). 0 stands before the first.
+/// The place of a message in its room: dense, 1, 2, 3 …; 0 stands before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seq(pub i64);

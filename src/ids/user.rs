@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::InvalidId;
 
 /// A user's name for themselves: 2 to 32 characters of `[a-z0-9._-]`, lower-cased on the way in
-/// (protocol.md section 1, "Rules"). Cheap to clone: one allocation is shared.
+/// (docs/protocol.md section 1, "Rules"). Cheap to clone: one allocation is shared.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct UserId(Arc<str>);

@@ -1,5 +1,4 @@
-//! Reads all partitions of some topics by `assign()`: no consumer group, nothing committed, no rebalance
-//! (architecture.md, "Every gateway reads everything").
+//! Reads all partitions of some topics by `assign()`: no consumer group, nothing committed, no rebalance.
 //!
 //! Two parts work together. A task, the *watcher*, asks the brokers again and again which partitions there are, decides where a
 //! new one begins and says what is wrong; a thread polls and hands each record to the [`Handler`].

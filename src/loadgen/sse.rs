@@ -1,5 +1,5 @@
 //! A parser of `text/event-stream` after WHATWG HTML section 9.2 that checks every byte against what our gateway promises
-//! (protocol.md section 3), which is narrower than what the standard lets a reader accept.
+//! (docs/protocol.md section 3), which is narrower than what the standard lets a reader accept.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,5 @@
 //! What every binary shares: flags with environment, log, metrics registry, traces, admin server, shutdown, exit codes
-//! (protocol.md section 4). Knows none of the services.
+//! (docs/protocol.md section 4). Knows none of the services.
 //!
 //! A binary's `main` is one call of [`main`]; a service is an `async fn run(args, process)` that returns when
 //! [`Process::shutdown`] asks it to and it has drained.

@@ -147,7 +147,8 @@ impl Database {
             .test_before_acquire(false)
             .acquire_timeout(Duration::from_secs(5))
             .max_lifetime(Duration::from_secs(30 * 60))
-            // Opened when a partition's batch needs one, and gone soon after the partition: the number follows the assignment.
+            // Opened when a partition's batch needs one; one that nobody takes for a minute is closed. They are taken in turn, so
+            // under load all of them stay.
             .idle_timeout(Duration::from_secs(60))
             .after_connect(|connection, _| Box::pin(refuse_standby(connection)))
             .connect_lazy_with(options.application_name(application));
@@ -236,13 +237,16 @@ impl Database {
 fn too_long(timeout: &str, drain: Duration) -> Option<String> {
     let (name, millis) = timeout.split_once('=')?;
     let millis: u64 = millis.parse().ok()?;
-    let most = u64::try_from(drain.as_millis()).unwrap_or(u64::MAX);
+    // A frozen owner in mid-transaction: its room waits for it, and no room may stand still for longer than this.
+    let bound =
+        if name == "idle_in_transaction_session_timeout" { drain.min(Duration::from_secs(3)) } else { drain };
+    let most = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX);
     if millis > 0 && millis < most {
         return None;
     }
     let now = if millis == 0 { "off".to_owned() } else { format!("{millis} ms") };
     Some(format!(
-        "{name} is {now} for this role and should be below --drain-seconds ({most} ms), so that another worker need not wait for \
+        "{name} is {now} for this role and should be below {most} ms (--drain-seconds at most), so that another worker need not wait for \
          this one's locks: ALTER ROLE … SET {name}"
     ))
 }
@@ -262,6 +266,9 @@ mod tests {
             let line = too_long(timeout, drain).unwrap();
             assert!(line.contains(words) && line.contains("10000 ms"), "{line}");
         }
+        assert_eq!(too_long("idle_in_transaction_session_timeout=2500", drain), None);
+        let line = too_long("idle_in_transaction_session_timeout=8000", drain).unwrap();
+        assert!(line.contains("below 3000 ms"), "{line}");
     }
 
     #[tokio::test]

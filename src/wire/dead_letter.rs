@@ -1,7 +1,8 @@
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::{DEAD_LETTER, ErrorCode, HeaderName, Incoming, Kind, Outgoing, SealedPassword};
+use super::{DEAD_LETTER, ErrorCode, HeaderName, Incoming, Kind, Outgoing, Request, SealedPassword};
 
 /// The most bytes that are kept of the key, the value, and each header's name and value of a record whose signature did not verify:
 /// anybody may have written it.
@@ -31,7 +32,8 @@ pub struct DeadLetter<'a> {
     pub code: ErrorCode,
     /// The same for people; holds nothing of the value.
     pub message: &'a str,
-    /// How often it was run: in batches, alone, and again after conflicts with others. A record that was never run has 1.
+    /// How often it was tried: in batches, alone, and again after conflicts and while PostgreSQL was away. A record whose sender
+    /// cannot be believed was never run, and has 1.
     pub attempts: u32,
     /// Whether its signature verified; if not, all that its sender wrote is cut short.
     pub verified: bool,
@@ -43,7 +45,7 @@ impl DeadLetter<'_> {
         let from = self.record;
         let most = if self.verified { usize::MAX } else { UNVERIFIED_BYTES };
         let kept = |bytes: &[u8]| bytes[..bytes.len().min(most)].to_vec();
-        let cleared = self.may_hold_a_password().then(|| without_passwords(from.value)).flatten();
+        let cleared = self.may_hold_a_password().then(|| without_passwords(from.value));
         let value = cleared.as_deref().unwrap_or(from.value);
         let mut out = Outgoing::new(DEAD_LETTER, kept(from.key), kept(value));
         for (name, value) in from.headers.iter().take(HEADERS) {
@@ -61,34 +63,49 @@ impl DeadLetter<'_> {
         out
     }
 
-    /// Whether somebody may have written a password into it in the clear.
+    /// Whether somebody may have written a password into it in the clear: anybody but a gateway, which seals it. What a gateway
+    /// signed and a worker could read stays to the byte, fields of a later release too: it can be replayed.
     fn may_hold_a_password(&self) -> bool {
-        matches!(Kind::of_request_topic(self.record.topic), Some(Kind::Login | Kind::AddUser))
+        match Kind::of_request_topic(self.record.topic) {
+            Some(kind @ (Kind::Login | Kind::AddUser)) => {
+                !self.verified
+                    || Request::decode(kind, self.record.value).is_err()
+                    || !is_sealed(self.record.value)
+            }
+            _ => false,
+        }
     }
 }
 
-/// What stands in place of a field that is not kept.
+/// What stands in place of a field, or of a value, that is not kept.
 const REMOVED: &str = "removed: it may have been a password";
 /// The fields of Login and AddUser that are no secret.
 const OPEN: [&str; 3] = ["userId", "email", "userName"];
-/// Shorter than the sealed box of the shortest password, in base64, and longer than the longest password.
+/// Shorter than the sealed box of the shortest password, in base64, and longer than the longest password of such letters.
 const BOX: usize = 160;
 
-/// A request's value without any field that may hold a password in the clear, if it has such: whoever sent one must not find it
-/// copied into another topic. Nothing that could be replayed is lost, for that has a sealed box and no other field.
-fn without_passwords(value: &[u8]) -> Option<Vec<u8>> {
-    let Ok(Value::Object(mut fields)) = serde_json::from_slice(value) else { return None };
-    let sealed =
-        |field: &Value| SealedPassword::deserialize(field).is_ok_and(|sealed| sealed.sealed.len() >= BOX);
+/// Whether a field is what `sealedPassword` should be.
+fn is_box(field: &Value) -> bool {
+    SealedPassword::deserialize(field)
+        .is_ok_and(|sealed| sealed.sealed.len() >= BOX && STANDARD.decode(&sealed.sealed).is_ok())
+}
+
+fn is_sealed(value: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(value).is_ok_and(|value| is_box(&value["sealedPassword"]))
+}
+
+/// A request's value without anything that may be a password in the clear: whoever sent one must not find it copied into another
+/// topic.
+fn without_passwords(value: &[u8]) -> Vec<u8> {
+    // Of what cannot be taken apart, nothing is kept.
+    let Ok(Value::Object(mut fields)) = serde_json::from_slice(value) else { return REMOVED.into() };
     let doubtful = |(name, field): &(&String, &mut Value)| {
-        !(OPEN.contains(&name.as_str()) || *name == "sealedPassword" && sealed(field))
+        !(OPEN.contains(&name.as_str()) || *name == "sealedPassword" && is_box(field))
     };
-    let mut removed = false;
     for (_, field) in fields.iter_mut().filter(doubtful) {
         *field = Value::from(REMOVED);
-        removed = true;
     }
-    removed.then(|| serde_json::to_vec(&fields).unwrap_or_default())
+    serde_json::to_vec(&fields).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -96,35 +113,40 @@ mod tests {
     use super::*;
 
     /// What a letter keeps of this value.
-    fn kept(topic: &str, value: &str) -> String {
+    fn kept(topic: &str, value: &str, verified: bool) -> String {
         let record = Incoming { topic, key: b"bob", value: value.as_bytes(), headers: Vec::new() };
         let origin = Origin { partition: 0, offset: 0, timestamp: None };
         let code = ErrorCode::InvalidRequest;
-        let letter =
-            DeadLetter { record: &record, origin, code, message: "why", attempts: 1, verified: true };
+        let letter = DeadLetter { record: &record, origin, code, message: "why", attempts: 1, verified };
         String::from_utf8(letter.to_record().value).unwrap()
     }
 
     #[test]
     fn a_password_in_the_clear_is_not_copied() {
-        let sealed =
-            format!(r#"{{"userId":"bob","sealedPassword":{{"keyId":"s1","box":"{}"}}}}"#, "A".repeat(184));
+        let sealed = format!(r#"{{"keyId":"s1","box":"{}"}}"#, "A".repeat(184));
+        // A box that none of ours made, of more bytes than the longest password.
+        let wide = format!(r#"{{"keyId":"s1","box":"hunter22{}"}}"#, "한".repeat(100));
         for topic in ["login-request", "user-add-request"] {
             for value in [
                 r#"{"userId":"bob","password":"hunter22"}"#,
                 r#"{"userId":"bob","sealedPassword":"hunter22"}"#,
                 r#"{"userId":"bob","sealedPassword":{"keyId":"s1","box":"hunter22"}}"#,
+                &format!(r#"{{"userId":"bob","sealedPassword":{wide}}}"#),
                 r#"{"userId":"bob","email":"b@example.com","pass":["hunter22",{"of":"hunter22"}]}"#,
             ] {
-                let kept = kept(topic, value);
+                let kept = kept(topic, value, true);
                 assert!(!kept.contains("hunter22") && kept.contains("bob"), "{kept}");
             }
-            // What can be replayed stays as it was signed, to the byte; and so does what is no JSON.
-            for whole in [sealed.as_str(), "no JSON"] {
-                assert_eq!(kept(topic, whole), whole);
+            for value in [r#"{"userId":"bob","password":"hunter22""#, r#"["hunter22"]"#, "hunter22"] {
+                assert_eq!(kept(topic, value, true), REMOVED);
+                assert_eq!(kept(topic, value, false), REMOVED);
             }
         }
+        // What can be replayed stays as it was signed, to the byte; what a stranger wrote beside a box does not.
+        let login = format!(r#"{{"userId":"bob","later":"field", "sealedPassword":{sealed}}}"#);
+        assert_eq!(kept("login-request", &login, true), login);
+        assert!(!kept("login-request", &login, false).contains("field"));
         let status = r#"{"userId":"bob","status":"hunter22"}"#;
-        assert_eq!(kept("user-status-change-request", status), status);
+        assert_eq!(kept("user-status-change-request", status, true), status);
     }
 }

@@ -3,7 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Why a request was not done: a closed set, the same in replies, problem documents, dead letters and metrics
-/// (protocol.md section 1).
+/// (docs/protocol.md section 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it; they are the wire's own words")]
@@ -25,7 +25,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// All codes, in the order of protocol.md.
+    /// All codes, in the order of docs/protocol.md.
     pub const ALL: [Self; 14] = [
         Self::InvalidRequest,
         Self::Unauthenticated,
@@ -63,7 +63,7 @@ impl ErrorCode {
         }
     }
 
-    /// The HTTP status that an answer with this code has (protocol.md section 2).
+    /// The HTTP status that an answer with this code has (docs/protocol.md section 2).
     pub const fn http_status(self) -> u16 {
         match self {
             Self::InvalidRequest | Self::IdempotencyMismatch => 422,
@@ -95,7 +95,7 @@ mod tests {
             assert_eq!(serde_json::to_string(&code).unwrap(), format!("\"{code}\""));
         }
     }
-    /// The table of protocol.md section 2, spelled out: a code that is new has to be added here.
+    /// The table of docs/protocol.md section 2, spelled out: a code that is new has to be added here.
     #[test]
     fn every_code_has_the_status_of_the_contract() {
         let table = [

@@ -60,7 +60,7 @@ pub enum EndedSession {
 /// the row that they speak of, and a receiver drops what is not newer than what it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
-#[expect(missing_docs, reason = "fields as in protocol.md section 1")]
+#[expect(missing_docs, reason = "fields as in docs/protocol.md section 1")]
 pub enum Event {
     /// A message of a room. Doubles are dropped by `room_id` and `seq`.
     Message {

@@ -5,7 +5,7 @@ use crate::ids::{RequestId, SessionKey, Timestamp, UserId};
 /// The value of `parley-version` that this release writes and reads.
 pub const VERSION: &str = "1";
 
-/// The names of our record headers (protocol.md section 1, "Headers").
+/// The names of our record headers (docs/protocol.md section 1, "Headers").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum HeaderName {

@@ -8,7 +8,7 @@ pub const DEAD_LETTER: &str = "dead-letter";
 /// Makes [`Kind`](super::Kind) and [`Request`](super::Request) of the table of conversations.
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])+ $kind:ident($request:literal, $response:literal, $user:ident),)+) => {
-        /// The conversations (architecture.md). Each has a request topic and a response topic.
+        /// The conversations. Each has a request topic and a response topic.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum Kind {
             $($(#[doc = $doc])+ $kind,)+

@@ -35,7 +35,7 @@ kinds! {
 /// Value of `login-request`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
+#[expect(missing_docs, reason = "fields as in the table of docs/protocol.md")]
 pub struct Login {
     pub user_id: UserId,
     pub sealed_password: SealedPassword,
@@ -44,7 +44,7 @@ pub struct Login {
 /// Value of `logout-request`. Without a user it ends a session that no login has opened yet (a tombstone).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
+#[expect(missing_docs, reason = "fields as in the table of docs/protocol.md")]
 pub struct Logout {
     #[serde(default)]
     pub user_id: Option<UserId>,
@@ -55,7 +55,7 @@ pub struct Logout {
 /// Value of `user-room-request`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
+#[expect(missing_docs, reason = "fields as in the table of docs/protocol.md")]
 pub struct ListRooms {
     pub user_id: UserId,
     #[serde(flatten)]
@@ -65,7 +65,7 @@ pub struct ListRooms {
 /// Value of `user-search-friend-request`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
+#[expect(missing_docs, reason = "fields as in the table of docs/protocol.md")]
 pub struct ListFriends {
     pub user_id: UserId,
     #[serde(flatten)]
@@ -75,7 +75,7 @@ pub struct ListFriends {
 /// Value of `user-add-request`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
+#[expect(missing_docs, reason = "fields as in the table of docs/protocol.md")]
 pub struct AddUser {
     pub user_id: UserId,
     pub sealed_password: SealedPassword,
@@ -86,7 +86,7 @@ pub struct AddUser {
 /// Value of `user-status-change-request`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
+#[expect(missing_docs, reason = "fields as in the table of docs/protocol.md")]
 pub struct ChangeStatus {
     pub user_id: UserId,
     pub status: StatusText,
@@ -95,7 +95,7 @@ pub struct ChangeStatus {
 /// Value of `user-add-room-request`. With `room_id`: adds the friends to this room of mine instead of opening one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
+#[expect(missing_docs, reason = "fields as in the table of docs/protocol.md")]
 pub struct AddRoom {
     pub user_id: UserId,
     pub friend_id: Vec<UserId>,
@@ -108,7 +108,7 @@ pub struct AddRoom {
 /// Value of `user-leave-room-request`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
+#[expect(missing_docs, reason = "fields as in the table of docs/protocol.md")]
 pub struct LeaveRoom {
     pub user_id: UserId,
     pub room_id: RoomId,
@@ -117,7 +117,7 @@ pub struct LeaveRoom {
 /// Value of `user-add-chat-request`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
+#[expect(missing_docs, reason = "fields as in the table of docs/protocol.md")]
 pub struct AddChat {
     pub room_id: RoomId,
     pub writer_id: UserId,
@@ -129,7 +129,7 @@ pub struct AddChat {
 /// Value of `user-add-friend-request`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
+#[expect(missing_docs, reason = "fields as in the table of docs/protocol.md")]
 pub struct AddFriend {
     pub user_id: UserId,
     pub friend_id: Vec<UserId>,
@@ -138,7 +138,7 @@ pub struct AddFriend {
 /// What a successful reply says beyond `userId` and `isSuccess`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
+#[expect(missing_docs, reason = "fields as in the table of docs/protocol.md")]
 pub enum Body {
     ListRooms {
         rooms: Vec<RoomEntry>,

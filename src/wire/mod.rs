@@ -1,4 +1,4 @@
-//! What crosses Kafka: kinds and topics, requests, replies, events, headers, signing, sealing (protocol.md section 1).
+//! What crosses Kafka: kinds and topics, requests, replies, events, headers, signing, sealing (docs/protocol.md section 1).
 //!
 //! Everything here is public surface: a record written by one release is read by the next. New kinds and optional fields
 //! may come; nothing that stands may change. No IO.

@@ -8,7 +8,7 @@ use crate::ids::{RoomId, Seq, Timestamp, UserId};
 /// A user as replies show them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
+#[expect(missing_docs, reason = "fields as in the table of docs/protocol.md")]
 pub struct User {
     #[schema(value_type = String)]
     pub user_id: UserId,
@@ -53,7 +53,7 @@ pub struct RoomEntry {
 /// A friend: in a ListFriends reply and in a `friend` event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
+#[expect(missing_docs, reason = "fields as in the table of docs/protocol.md")]
 pub struct FriendEntry {
     #[schema(value_type = String)]
     pub user_id: UserId,
@@ -79,7 +79,7 @@ pub enum FriendOutcome {
 /// One id of an AddFriend request with its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
+#[expect(missing_docs, reason = "fields as in the table of docs/protocol.md")]
 pub struct AddFriendResult {
     #[schema(value_type = String)]
     pub user_id: UserId,
@@ -89,7 +89,7 @@ pub struct AddFriendResult {
 /// A room as its opening or its growth shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in the table of protocol.md")]
+#[expect(missing_docs, reason = "fields as in the table of docs/protocol.md")]
 pub struct RoomDetail {
     pub room_id: RoomId,
     pub room_name: String,

@@ -1,4 +1,4 @@
-//! HMAC-SHA256 (RFC 2104) over a domain and length-prefixed fields: protocol.md section 1, "Signed input".
+//! HMAC-SHA256 (RFC 2104) over a domain and length-prefixed fields: docs/protocol.md section 1, "Signed input".
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::Mac as _;

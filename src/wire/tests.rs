@@ -120,7 +120,7 @@ fn a_dead_letter_keeps_the_record_and_cuts_what_a_stranger_wrote() {
     // Of two bytes each, the first of them at an odd place: a name is cut between characters.
     let long = format!("n{}", "é".repeat(2_500));
     let stranger = Incoming {
-        topic: "login-request",
+        topic: "user-status-change-request",
         key: &[b'k'; 5_000],
         value: &[b'x'; 5_000],
         headers: vec![("request-id", b"1"), (long.as_str(), &[b'h'; 5_000])],
@@ -139,7 +139,7 @@ fn a_dead_letter_keeps_the_record_and_cuts_what_a_stranger_wrote() {
     let out = letter(false);
     assert_eq!((out.topic, out.key.len(), out.value.len()), (DEAD_LETTER, 1_024, 1_024));
     assert_eq!((out.headers[1].0.len(), out.headers[1].1.len()), (1_023, 1_024));
-    assert_eq!(out.header(HeaderName::OriginTopic), Some(b"login-request".as_slice()));
+    assert_eq!(out.header(HeaderName::OriginTopic), Some(b"user-status-change-request".as_slice()));
     assert_eq!(out.header(HeaderName::OriginOffset), Some(b"42".as_slice()));
     assert_eq!(out.header(HeaderName::RequestId), Some(b"1".as_slice()));
     let whole = letter(true);

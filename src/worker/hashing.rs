@@ -91,14 +91,19 @@ impl Hashing {
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, NoHash> {
         self.metrics.password_hash_queue.inc();
         let queue = self.metrics.password_hash_queue.clone();
-        let _counted = Counted(queue);
-        let _room = self.room.acquire().await.map_err(|_| NoHash)?;
+        let counted = Counted(queue);
+        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| NoHash)?;
         let (done, result) = oneshot::channel();
         let duration = self.metrics.password_hash_duration_seconds.clone();
         let timed = move || {
+            if done.is_closed() {
+                return;
+            }
             let start = Instant::now();
             let value = work();
             duration.observe(start.elapsed().as_secs_f64());
+            // Held until here, whether somebody still waits or not.
+            drop((counted, room));
             // Nobody waits any more when the partition went meanwhile.
             let _ = done.send(value);
         };

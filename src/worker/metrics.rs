@@ -1,7 +1,7 @@
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 crate::metrics! {
-    /// What a worker counts (operations.md). No label names a user, a room or a partition.
+    /// What a worker counts (docs/metrics.md). No label names a user, a room or a partition.
     pub struct WorkerMetrics {
         /// Requests answered, by kind and outcome (ok, or the error's code).
         requests_total: IntCounterVec ["kind", "outcome"],
@@ -32,7 +32,7 @@ crate::metrics! {
         db_pool_connections: IntGaugeVec ["state"],
         /// Seconds that one password hash took, without the wait for a thread.
         // 11 ms on a quiet core (docs/benchmarks.md); more when chat has the cores.
-        password_hash_duration_seconds: Histogram [] = &[0.02, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0, 2.5],
+        password_hash_duration_seconds: Histogram [] = &[0.005, 0.01, 0.015, 0.02, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0, 2.5],
         /// Passwords that wait for a hashing thread or are on one.
         password_hash_queue: IntGauge [],
         /// Seconds by which PostgreSQL's clock is ahead of this machine's.

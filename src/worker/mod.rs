@@ -1,4 +1,4 @@
-//! The worker: poll → decode → handle in one transaction → reply → commit (architecture.md, "The worker's pipeline").
+//! The worker: poll → decode → handle in one transaction → reply → commit.
 
 mod attempt;
 mod batch;

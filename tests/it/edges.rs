@@ -1,4 +1,4 @@
-//! The module edges of architecture.md, "Layers and folders", read from the sources themselves.
+//! The module edges of the table in `src/lib.rs`, read from the sources themselves.
 
 use std::{
     collections::BTreeSet,
@@ -163,7 +163,7 @@ fn modules_use_only_what_they_may() {
             }
         }
     }
-    assert!(broken.is_empty(), "edges of architecture.md are broken:\n{}", broken.join("\n"));
+    assert!(broken.is_empty(), "the edges of src/lib.rs are broken:\n{}", broken.join("\n"));
 }
 
 #[test]

@@ -113,6 +113,28 @@ fn a_lost_topic_is_made_anew_or_reported() {
     }
 }
 
+/// Regression: a topic that was only looked at, and is gone when the set begins to write, was told as a loss, or never made.
+#[test]
+fn what_was_only_looked_at_is_no_loss() {
+    let wanted = desired(Some(1), None, &[]);
+    let seen = memory(Some("id"), TopicState::Missing, None, &[]);
+    for drift in [DriftPolicy::Report, DriftPolicy::Revert] {
+        let made = plan(&wanted, Some(&seen), &Live::Absent, &Policies { drift, ..policies() });
+        assert_eq!(said(&made), (TopicState::Creating, Reason::Progressing, 1));
+        assert!(!made.lost && made.status.topic_id.is_none(), "{:?}", made.status);
+    }
+}
+
+/// Regression: a key that left the spec while a broker did not know the topic was forgotten without having been reset.
+#[test]
+fn a_key_is_remembered_while_its_topic_may_be_there_after_all() {
+    let wanted = desired(Some(1), None, &[("b", "2")]);
+    let absent = plan(&wanted, Some(&ours(&["a", "b"])), &Live::Absent, &policies());
+    assert_eq!(absent.status.owned_config, ["a", "b"]);
+    let back = plan(&wanted, Some(&absent.status), &live("id", 1, &[("a", "1"), ("b", "2")]), &policies());
+    assert_eq!(said(&back).2, 1, "its reset: {:?}", back.deeds);
+}
+
 /// Regression: the memory that is written before a creation forgot that the topic had been there, so that after a first
 /// try that failed the loss was told as a creation like any other.
 #[test]

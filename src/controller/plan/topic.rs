@@ -111,12 +111,13 @@ impl Planner<'_> {
     }
 
     fn absent(&self) -> TopicPlan {
-        let known_id = self.memory.and_then(|m| m.topic_id.as_ref());
-        let lost = known_id.is_some();
         if !self.policies.writes() {
             let plan = self.missing(TopicState::Missing, Reason::DriftReported, "does not exist");
-            return TopicPlan { drifted: lost, ..plan };
+            return TopicPlan { drifted: self.memory.is_some_and(|m| m.topic_id.is_some()), ..plan };
         }
+        // Without an origin it was only looked at: somebody else's that is gone.
+        let ours = self.memory.filter(|m| m.origin.is_some() && m.topic_id.is_some());
+        let lost = ours.is_some();
         if lost && self.policies.drift == DriftPolicy::Report {
             let plan = self.missing(
                 TopicState::Missing,
@@ -129,12 +130,14 @@ impl Planner<'_> {
             Ok(config) => config.clone(),
             Err(why) => return self.missing(TopicState::Invalid, Reason::InvalidConfig, why),
         };
+        let mut owned: BTreeSet<String> = config.keys().cloned().collect();
+        owned.extend(ours.iter().flat_map(|memory| memory.owned_config.iter().cloned()));
         let status = TopicStatus {
             state: TopicState::Creating,
-            // Which one was lost, and whose it was should it be there after all.
-            topic_id: known_id.cloned(),
-            origin: self.memory.and_then(|m| m.origin),
-            owned_config: config.keys().cloned().collect(),
+            // Which one was lost, and whose it and its keys were should it be there after all.
+            topic_id: ours.and_then(|m| m.topic_id.clone()),
+            origin: ours.and_then(|m| m.origin),
+            owned_config: owned.into_iter().collect(),
             ..TopicStatus::default()
         };
         let create = Deed::Create(NewTopic {

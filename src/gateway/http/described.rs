@@ -1,5 +1,5 @@
 //! What events look like, for the description of the API alone: clients are generated from it, the web client too. The fields
-//! are those of protocol.md; a test holds them, and those of replies, against what is really sent.
+//! are those of docs/protocol.md; a test holds them, and those of replies, against what is really sent.
 
 #![expect(dead_code, reason = "nothing is made of these shapes but their description")]
 
@@ -30,7 +30,7 @@ pub(super) struct StreamEvents {
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct HelloEvent {
-    /// Whose session it is; absent while the session is not open.
+    /// Whose session it is; null while the session is not open.
     user_id: Option<String>,
     /// The beginning of the session's key, for people who compare logs.
     session_key: String,

@@ -1,4 +1,4 @@
-//! What holds for every HTTP request: what is accepted keeps to the limits of protocol.md and is taken by a worker as well, what is
+//! What holds for every HTTP request: what is accepted keeps to the limits of docs/protocol.md and is taken by a worker as well, what is
 //! refused is not repeated. Tried by [`crate::fuzzing`].
 
 use std::{cell::OnceCell, convert::Infallible, time::Duration};
@@ -168,7 +168,7 @@ fn blocking<F: Future>(future: F) -> F::Output {
     })
 }
 
-/// The limits of protocol.md section 1, "Rules", spelled out over the JSON of the request.
+/// The limits of docs/protocol.md section 1, "Rules", spelled out over the JSON of the request.
 fn within_the_limits(request: &Request) {
     let json: Value = serde_json::from_slice(&request.encode()).unwrap_or_default();
     assert!(json.is_object(), "{request:?}");

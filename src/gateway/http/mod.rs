@@ -1,4 +1,4 @@
-//! The routes (protocol.md section 2), a file per group.
+//! The routes (docs/protocol.md section 2), a file per group.
 
 mod asking;
 mod body;

@@ -42,7 +42,7 @@ pub(crate) struct ProblemBody {
     detail: String,
     /// From the closed set.
     code: ErrorCode,
-    /// The request, when one was made.
+    /// The request, where this is its outcome.
     #[schema(value_type = Option<uuid::Uuid>)]
     request_id: Option<String>,
     /// Seconds, with status 429 and 503.

@@ -22,7 +22,7 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewRoom {
     /// Friends of mine, at most 100.
-    #[schema(value_type = Vec<String>, min_items = 1, max_items = 100, pattern = "^[a-z0-9._-]{2,32}$")]
+    #[schema(value_type = Vec<String>, min_items = 1, max_items = 100, pattern = "^[A-Za-z0-9._-]{2,32}$")]
     pub(super) friend_id: Vec<UserId>,
     /// Its name; made of the members' names when absent.
     #[schema(value_type = Option<String>, min_length = 1, max_length = 64)]
@@ -34,7 +34,7 @@ pub(super) struct NewRoom {
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewMembers {
     /// Friends of mine, at most 100.
-    #[schema(value_type = Vec<String>, min_items = 1, max_items = 100, pattern = "^[a-z0-9._-]{2,32}$")]
+    #[schema(value_type = Vec<String>, min_items = 1, max_items = 100, pattern = "^[A-Za-z0-9._-]{2,32}$")]
     pub(super) friend_id: Vec<UserId>,
 }
 

@@ -28,7 +28,7 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub(super) struct Credentials {
     /// The account.
-    #[schema(value_type = String, min_length = 2, max_length = 32, pattern = "^[a-z0-9._-]{2,32}$")]
+    #[schema(value_type = String, min_length = 2, max_length = 32, pattern = "^[A-Za-z0-9._-]{2,32}$")]
     pub(super) user_id: UserId,
     /// Its password.
     #[schema(value_type = String, min_length = 8, max_length = 128)]
@@ -93,7 +93,10 @@ pub(super) async fn log_out(
     let state = match app.sessions.fresh(&session).await {
         Ok(state) => caller.counted(&app, state)?,
         // Nobody can say whose it is, and it is to end all the same: a worker ends it by its key.
-        Err(_) if !everywhere => SessionState::Unknown,
+        Err(error) if !everywhere => {
+            tracing::warn!(%error, "whose session ends is not known: it ends by its key");
+            SessionState::Unknown
+        }
         Err(error) => return Err(error.into()),
     };
     let user = match state {
@@ -108,8 +111,8 @@ pub(super) async fn log_out(
             return Ok(with_cookie(Err(Problem::unauthenticated()), Some(app.cookies.clear())));
         }
     };
-    let scope = user.clone().map_or(Scope::Session(session), Scope::User);
-    let request_id = prefer::request_id(&headers, &scope, &method, uri.path())?;
+    // Whether it is known whose it is may differ from one try to the next, and the request is the same.
+    let request_id = prefer::request_id(&headers, &Scope::Session(session), &method, uri.path())?;
     let request = Request::Logout(Logout { user_id: user.clone(), everywhere });
     let asker = Asker { session, user, address: None, request_id };
     let answer = app.submit(&headers, asker, &request).await?;

@@ -18,7 +18,7 @@ use crate::{
     wire::{ErrorCode, Failure, HeaderName, ReplyHead, Request, RequestHeaders, request_record},
 };
 
-/// How long after its acceptance a request may still be done (protocol.md section 1).
+/// How long after its acceptance a request may still be done (docs/protocol.md section 1).
 pub(super) const DEADLINE: Duration = Duration::from_secs(15);
 
 /// The answer to a request that was accepted and not answered yet.

@@ -27,7 +27,7 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewUser {
     /// 2 to 32 characters of a-z, 0-9, dot, underscore, hyphen.
-    #[schema(value_type = String, min_length = 2, max_length = 32, pattern = "^[a-z0-9._-]{2,32}$")]
+    #[schema(value_type = String, min_length = 2, max_length = 32, pattern = "^[A-Za-z0-9._-]{2,32}$")]
     pub(super) user_id: UserId,
     /// 8 to 128 characters.
     #[schema(value_type = String, min_length = 8, max_length = 128)]

@@ -20,7 +20,7 @@ const SLACK_MS: i64 = 10_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Epoch([u8; 6]);
 
-/// Where a client stands in `chat-event` (protocol.md section 3): everything before it was sent. On the wire
+/// Where a client stands in `chat-event` (docs/protocol.md section 3): everything before it was sent. On the wire
 /// `v1.<epoch in hex>.<base64url of one varint per partition>`, or, when that is longer than [`MAX_CURSOR`],
 /// `v1.<epoch>.t.<milliseconds since 1970>`.
 #[derive(Debug, Clone, PartialEq, Eq)]

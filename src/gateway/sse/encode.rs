@@ -6,7 +6,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 pub(crate) const NO_ID: Bytes = Bytes::from_static(b"\n");
 
 /// The head of a heartbeat: a comment, and an event whose only news is the id after it. A block with nothing but an id would do by
-/// the standard, but not every reader takes it for nothing (protocol.md section 3).
+/// the standard, but not every reader takes it for nothing (docs/protocol.md section 3).
 pub(crate) const HEARTBEAT: Bytes = Bytes::from_static(b":\nevent: cursor\ndata: {}\n");
 
 /// One event, ready to be written: the part that all receivers share, and the part with the id.

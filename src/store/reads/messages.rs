@@ -10,7 +10,7 @@ use crate::{
 /// A message of a room: the same fields as in a `message` event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "fields as in protocol.md section 1")]
+#[expect(missing_docs, reason = "fields as in docs/protocol.md section 1")]
 pub struct Message {
     #[schema(value_type = uuid::Uuid)]
     pub room_id: RoomId,

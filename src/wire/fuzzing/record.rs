@@ -70,7 +70,7 @@ impl Text {
         }
     }
 
-    /// The same, signed as a record of this domain. The fields are spelled out here once more: protocol.md, "Signed input".
+    /// The same, signed as a record of this domain. The fields are spelled out here once more: docs/protocol.md, "Signed input".
     fn signed(mut self, keys: &Keyring, domain: Domain) -> Self {
         self.remove(HeaderName::KeyId);
         self.remove(HeaderName::Signature);

@@ -170,14 +170,16 @@ async fn replay(args: ReplayArgs) -> Result<(), Exit> {
         let later = headers.deadline.after(Duration::from_millis(1));
         headers.deadline = clock.now().after(Duration::from_secs(args.deadline_seconds)).max(later);
         match producer.send(&request_record(&keys, &headers, &request)).await {
-            Delivery::Persisted => {}
-            Delivery::Unknown => say(format!("{}  perhaps sent", letter.line()))?,
+            Delivery::Persisted => say(format!("{}  sent", letter.line()))?,
+            Delivery::Unknown => {
+                say(format!("{}  perhaps sent: no broker has said so", letter.line()))?;
+                continue;
+            }
             Delivery::NotPersisted(why) => {
                 return Err(Exit::failure(format!("{id} was not sent: {why}; {sent} were sent before it")));
             }
         }
         sent += 1;
-        say(format!("{}  sent", letter.line()))?;
     }
     tracing::info!(sent, left, "replayed");
     Ok(())

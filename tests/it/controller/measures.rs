@@ -6,7 +6,7 @@ use serde_json::json;
 use super::refused::Limited;
 use crate::fixtures::{Kafka, eventually};
 
-/// The controller's part of operations.md, process metrics too. A vector is there from its first use on.
+/// The controller's part of docs/metrics.md, process metrics too. A vector is there from its first use on.
 const METRICS: [&str; 29] = [
     "parley_build_info",
     "parley_ready{dependency=\"kubernetes\"}",

@@ -20,7 +20,7 @@ use super::{
 
 /// What is held against every answer. Left out are `use_after_free` and `ensure_resource_availability`, which follow links that the
 /// description has none of; `positive_data_acceptance`: the id of a future member may well fit the schema and be nobody's;
-/// `negative_data_rejection` and `missing_required_header`: what is more than asked for is ignored, as protocol.md has it of fields, and
+/// `negative_data_rejection` and `missing_required_header`: what is more than asked for is ignored, as docs/protocol.md has it of fields, and
 /// no header is required but those of `changes_from_other_sites_are_refused`.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,\
      response_schema_conformance,unsupported_method,allow_header_conformance,ignored_auth";

@@ -5,7 +5,7 @@ use parley::wire::{ChangeStatus, Kind, Request};
 use super::world::{PASSWORD, World};
 use crate::fixtures::{eventually, unique};
 
-/// The worker's part of operations.md, process metrics too. A vector is there from its first use on.
+/// The worker's part of docs/metrics.md, process metrics too. A vector is there from its first use on.
 const METRICS: [&str; 22] = [
     "parley_build_info",
     "parley_ready{dependency=",

@@ -341,7 +341,7 @@ impl World {
         self.seen.lock().expect("no panic while locked")
     }
 
-    /// A record with any value, signed by an implementation of the contract (protocol.md section 1) that is not ours.
+    /// A record with any value, signed by an implementation of the contract (docs/protocol.md section 1) that is not ours.
     pub(super) fn signed_bytes(
         &self,
         headers: &RequestHeaders,

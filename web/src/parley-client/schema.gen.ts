@@ -295,7 +295,7 @@ export interface components {
         CursorEvent: Record<string, never>;
         /**
          * @description Why a request was not done: a closed set, the same in replies, problem documents, dead letters and metrics
-         *     (protocol.md section 1).
+         *     (docs/protocol.md section 1).
          * @enum {string}
          */
         ErrorCode: "invalid_request" | "unauthenticated" | "wrong_credentials" | "user_exists" | "user_not_found" | "room_not_found" | "not_a_member" | "not_a_friend" | "too_large" | "rate_limited" | "idempotency_mismatch" | "deadline_exceeded" | "unavailable" | "internal";
@@ -329,7 +329,7 @@ export interface components {
             serverTime: string;
             /** @description The beginning of the session's key, for people who compare logs. */
             sessionKey: string;
-            /** @description Whose session it is; absent while the session is not open. */
+            /** @description Whose session it is; null while the session is not open. */
             userId?: string | null;
         };
         /** @description A page of a room's history, ascending by number. */
@@ -416,7 +416,7 @@ export interface components {
             detail: string;
             /**
              * Format: uuid
-             * @description The request, when one was made.
+             * @description The request, where this is its outcome.
              */
             requestId?: string | null;
             /**

@@ -17,10 +17,15 @@ impl Shard {
         match self.rooms.get_mut(&room) {
             Some(state) if state.ticket.is_some() => {
                 state.waiting.push_back(Arc::clone(record));
-                let full = state.waiting.is_too_much();
+                let (full, all_full) = (state.waiting.is_too_much(), state.waiting.all_are_too_much());
                 self.vector.pin(record.partition, record.offset);
                 if full {
                     self.give_up(room);
+                } else if all_full {
+                    // Not this one, which may have brought a line.
+                    let rooms = self.rooms.iter();
+                    let largest = rooms.max_by_key(|(_, state)| state.waiting.bytes()).map(|(room, _)| *room);
+                    self.give_up(largest.unwrap_or(room));
                 }
             }
             Some(_) => self.room_step(room, record),

@@ -33,8 +33,16 @@ impl Waiting {
 
     /// A room that overtakes PostgreSQL by more has its streams closed, to resume.
     pub(super) fn is_too_much(&self) -> bool {
-        let in_all = self.in_all.load(Ordering::Relaxed);
-        self.records.len() > MOST || self.bytes > MOST_BYTES || in_all > MOST_IN_ALL
+        self.records.len() > MOST || self.bytes > MOST_BYTES
+    }
+
+    /// Whether all rooms together do: then the one in which most waits has.
+    pub(super) fn all_are_too_much(&self) -> bool {
+        self.in_all.load(Ordering::Relaxed) > MOST_IN_ALL
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn push_back(&mut self, record: Arc<Record>) {
@@ -93,6 +101,30 @@ mod tests {
     /// A megabyte.
     fn long(offset: i64, room_no: u128, seq: i64) -> Record {
         Record { head: bytes::Bytes::from(vec![b'x'; 1 << 20]), ..message(0, offset, room_no, seq) }
+    }
+
+    /// Regression: the room that brought the next record was given up, however small.
+    #[test]
+    fn when_all_wait_for_too_much_the_largest_room_pays() {
+        let mut shard = shard();
+        // Nine rooms of seven megabytes, and one of one; each has a stream of its own.
+        for n in 1..=10_u8 {
+            open(&mut shard, u64::from(n), Wanted::Nothing);
+            shard.identify(u64::from(n), Some(session(&format!("user-{n}"))));
+            shard.interests_found(u64::from(n), Ok(interests(&[(u128::from(n), 0, 5)])));
+        }
+        shard.take_lookups();
+        let mut offset = 10;
+        for room in 1..=9 {
+            for n in 0..7 {
+                put(&mut shard, long(offset, room, 7 + n));
+                offset += 1;
+            }
+        }
+        assert_eq!((shard.streams(), shard.waiting.load(Ordering::Relaxed) >> 20), (10, 63));
+        put(&mut shard, long(offset, 10, 7));
+        put(&mut shard, message(0, offset + 1, 10, 8));
+        assert_eq!((shard.streams(), shard.waiting.load(Ordering::Relaxed) >> 20), (9, 57));
     }
 
     /// Message 6 is missing and being read from PostgreSQL, while long ones come.
