@@ -3,7 +3,9 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
+    thread,
     time::Duration,
 };
 
@@ -33,6 +35,7 @@ pub struct Partition {
     // Dropped in this order: the end of `_done` lets the rebalance go on.
     queue: PartitionQueue<Context>,
     consumer: Arc<BaseConsumer<Context>>,
+    let_go: Option<mpsc::Sender<()>>,
     _done: oneshot::Sender<()>,
 }
 
@@ -68,7 +71,7 @@ impl Partition {
         done: oneshot::Sender<()>,
     ) -> Self {
         let arrived = Arc::new(Notify::new());
-        Self { topic, partition, arrived, end, over, before, queue, consumer, _done: done }
+        Self { topic, partition, arrived, end, over, before, queue, consumer, let_go: None, _done: done }
     }
 
     /// To be called before the first [`fill`](Self::fill). Waits for a late owner of the same partition in this process: both hold
@@ -145,6 +148,26 @@ impl Partition {
             Err(error) => {
                 tracing::debug!(topic = self.topic, partition = self.partition, %error, "offset not stored");
             }
+        }
+    }
+}
+
+impl Drop for Partition {
+    /// Who is late may hold the last reference to a client that has been closed. Its end waits for the client's threads, which may
+    /// take long, and no task of ours may wait with it: what stands in this thread's queue could keep the process from ending.
+    fn drop(&mut self) {
+        if !self.over.load(Ordering::Acquire) {
+            return;
+        }
+        let (let_go, gone) = mpsc::channel::<()>();
+        let consumer = Arc::clone(&self.consumer);
+        let last = move || {
+            // Until this partition's own reference is gone.
+            let _ = gone.recv();
+            drop(consumer);
+        };
+        if thread::Builder::new().name("kafka-late".to_owned()).spawn(last).is_ok() {
+            self.let_go = Some(let_go);
         }
     }
 }

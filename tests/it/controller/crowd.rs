@@ -1,6 +1,6 @@
 //! Many sets, in one go and while Kafka is away: patience, told from spinning.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, stream};
 use kube::api::{DeleteParams, ListParams};
@@ -78,6 +78,8 @@ async fn many_sets_at_once() {
     let applied: Vec<_> = stream::iter((0..sets).map(apply)).buffer_unordered(100).collect().await;
     assert_eq!(applied.len(), sets);
     let with = async |status: &str, reason: &str| -> usize {
+        // Reading hundreds of sets is work, and these tests run beside others.
+        tokio::time::sleep(Duration::from_secs(1)).await;
         let all = rig.sets().list(&ListParams::default()).await.expect("the API server answers").items;
         let is = |c: &Value| c["type"] == "Ready" && c["status"] == status && c["reason"] == reason;
         let conditions = |set: &Value| set["conditions"].as_array().is_some_and(|all| all.iter().any(is));
@@ -111,11 +113,13 @@ async fn many_sets_at_once() {
     let deleted: Vec<_> = stream::iter((0..sets).map(delete)).buffer_unordered(100).collect().await;
     assert_eq!(deleted.len(), sets);
     eventually("all are gone", || async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
         let left = rig.sets().list(&ListParams::default()).await.ok()?;
         left.items.is_empty().then_some(())
     })
     .await;
     eventually("each took its topic along", || async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
         let left = rig.admin.describe_topics(topics.clone()).await.ok()?;
         left.iter().all(|(_, topic)| topic.is_err()).then_some(())
     })
