@@ -95,8 +95,7 @@ step "instruction counts" hack/check/instructions.sh >/dev/null
 join "fuzzing"
 
 step "web client in Chromium" npm --prefix web run --silent chromium
-# One more than there are cores, for much of a test is waiting.
-step "unit and integration tests" run_tests cargo test --locked -- --skip chaos::faults --test-threads "$(($(nproc) + 1))"
+step "unit and integration tests" run_tests cargo test --locked -- --skip chaos::faults
 # A dozen processes and three brokers that come and go: alone, or everything beside it would wait.
 step "a hundred faults" run_tests cargo test --locked --test it -- chaos::faults
 step "end-to-end tests" run_tests hack/test/namespace.sh hack/test/e2e.sh
