@@ -6,7 +6,8 @@
 #
 # DIR holds data, log and pids of this Kafka alone. Node i's controller listens
 # at PORT+100+i. `start` returns when the brokers answer; what runs is left alone.
-# KAFKA_HEAP (default 512m, three nodes 384m) sizes each JVM, KAFKA_JVM gives it further options. KAFKA_PROPERTIES holds further properties, a line each.
+# KAFKA_HEAP (default 512m, three nodes 384m) sizes each JVM, KAFKA_JVM gives it further options.
+# KAFKA_PROPERTIES holds further properties, a line each.
 # KAFKA_SECURED=1 adds, on one node, a listener at PORT+1 that demands TLS and a password (SCRAM, or PLAIN for the user "plain" with
 # "plain-secret"), and one at PORT+2 that demands a certificate of the client; both obey ACLs. DIR/tls/ca.crt signed theirs, and
 # signs clients'. On the plain one everybody is a super user: users and ACLs are made there.

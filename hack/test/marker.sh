@@ -4,8 +4,8 @@
 #   marker.sh pods    in Kafka's topics, dead letters among them, in PostgreSQL and in the logs of both and of all pods
 #   marker.sh         the same without the pods' logs, which go with the pods
 #
-# Every password of those tests holds MARKER, but for those of the demo's users. In each place something else is looked for as well that is known to be there:
-# a search that does not find it would not have found a password either.
+# Every password of those tests holds MARKER, but for those of the demo's users. In each place something else is looked for as well
+# that is known to be there: a search that does not find it would not have found a password either.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
 

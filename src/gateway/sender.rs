@@ -69,13 +69,14 @@ impl Sender {
         tracing::error!(why, "the producer failed for good: another one takes its place");
         let (kafka, settings) = (self.kafka.clone(), self.settings);
         // It reads files and starts threads.
-        match tokio::task::spawn_blocking(move || producer(&kafka, settings)).await {
-            Ok(Ok(fresh)) => {
+        let made = tokio::task::spawn_blocking(move || producer(&kafka, settings)).await;
+        match made.map_err(|error| error.to_string()).and_then(|made| made.map_err(|error| error.to_string()))
+        {
+            Ok(fresh) => {
                 let mut producer = self.producer.write().unwrap_or_else(PoisonError::into_inner);
                 end(mem::replace(&mut *producer, fresh));
             }
             // A later request tries again.
-            Ok(Err(error)) => tracing::error!(%error, "there is no other producer"),
             Err(error) => tracing::error!(%error, "there is no other producer"),
         }
     }

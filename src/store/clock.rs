@@ -11,8 +11,8 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// How wrong this machine's idea of a second may be, in parts of a million: ten times what the worst oscillators drift.
 const DRIFT_PPM: u32 = 1_000;
 
-/// PostgreSQL's time, as far as this process knows it: deadlines are stamped and judged by it. Counts from the last answer on this machine's monotonic clock, so that nothing that happens to its
-/// wall clock matters. Cheap to clone.
+/// PostgreSQL's time, as far as this process knows it: deadlines are stamped and judged by it. Counts from the last
+/// answer on this machine's monotonic clock, so that nothing that happens to its wall clock matters. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Clock(Arc<RwLock<Option<Mark>>>);
 

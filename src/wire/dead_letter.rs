@@ -66,14 +66,15 @@ impl DeadLetter<'_> {
     /// Whether somebody may have written a password into it in the clear: anybody but a gateway, which seals it. What a gateway
     /// signed and a worker could read stays to the byte, fields of a later release too: it can be replayed.
     fn may_hold_a_password(&self) -> bool {
-        match Kind::of_request_topic(self.record.topic) {
-            Some(kind @ (Kind::Login | Kind::AddUser)) => {
-                !self.verified
-                    || Request::decode(kind, self.record.value).is_err()
-                    || !is_sealed(self.record.value)
-            }
+        let Some(kind @ (Kind::Login | Kind::AddUser)) = Kind::of_request_topic(self.record.topic) else {
+            return false;
+        };
+        let sealed = match Request::decode(kind, self.record.value) {
+            Ok(Request::Login(login)) => is_box(&login.sealed_password),
+            Ok(Request::AddUser(user)) => is_box(&user.sealed_password),
             _ => false,
-        }
+        };
+        !(self.verified && sealed)
     }
 }
 
@@ -84,14 +85,9 @@ const OPEN: [&str; 3] = ["userId", "email", "userName"];
 /// Shorter than the sealed box of the shortest password, in base64, and longer than the longest password of such letters.
 const BOX: usize = 160;
 
-/// Whether a field is what `sealedPassword` should be.
-fn is_box(field: &Value) -> bool {
-    SealedPassword::deserialize(field)
-        .is_ok_and(|sealed| sealed.sealed.len() >= BOX && STANDARD.decode(&sealed.sealed).is_ok())
-}
-
-fn is_sealed(value: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(value).is_ok_and(|value| is_box(&value["sealedPassword"]))
+/// Whether it can be what `sealedPassword` should be.
+fn is_box(sealed: &SealedPassword) -> bool {
+    sealed.sealed.len() >= BOX && STANDARD.decode(&sealed.sealed).is_ok()
 }
 
 /// A request's value without anything that may be a password in the clear: whoever sent one must not find it copied into another
@@ -100,7 +96,8 @@ fn without_passwords(value: &[u8]) -> Vec<u8> {
     // Of what cannot be taken apart, nothing is kept.
     let Ok(Value::Object(mut fields)) = serde_json::from_slice(value) else { return REMOVED.into() };
     let doubtful = |(name, field): &(&String, &mut Value)| {
-        !(OPEN.contains(&name.as_str()) || *name == "sealedPassword" && is_box(field))
+        let sealed = |field: &Value| SealedPassword::deserialize(field).is_ok_and(|sealed| is_box(&sealed));
+        !(OPEN.contains(&name.as_str()) || *name == "sealedPassword" && sealed(field))
     };
     for (_, field) in fields.iter_mut().filter(doubtful) {
         *field = Value::from(REMOVED);

@@ -113,7 +113,7 @@ impl Line<'_> {
             }
             let run = Run { parts, kind: self.kind, end: self.end, span: &span };
             let done = async {
-                let answers = run.answers(&batch.jobs, ready, &mut 0).await?;
+                let answers = run.answers(&batch.jobs, ready, 0).await?;
                 run.send(&batch, &answers).await?;
                 run.count(&batch, &answers);
                 Ok(())
@@ -142,29 +142,28 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// An answer for every job: as one batch, and when something in it cannot be stored, one by one. `ready`: the passwords of
-    /// the batch, when they have been looked at already. `attempts`: how often these jobs were run, counted on.
+    /// the batch, when they have been looked at already. `attempts`: how often these jobs were run before.
     async fn answers(
         &self,
         jobs: &[Job],
         ready: Option<Passwords>,
-        attempts: &mut u32,
+        mut attempts: u32,
     ) -> Result<Vec<Answer>, Ended> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        match self.until_it_works(jobs, ready, attempts).await? {
+        match self.until_it_works(jobs, ready, &mut attempts).await? {
             Ok(answers) => Ok(answers),
             Err(why) if jobs.len() == 1 => {
                 tracing::error!(kind = %self.kind, request = %jobs[0].headers.request_id, why, "a request cannot be run");
-                Ok(vec![self.give_up(&jobs[0], *attempts).await?])
+                Ok(vec![self.give_up(&jobs[0], attempts).await?])
             }
             Err(why) => {
                 tracing::warn!(kind = %self.kind, records = jobs.len(), why, "a batch is run record by record");
                 self.parts.metrics.batch_retries_total.with_label_values(&["isolated"]).inc();
                 let mut answers = Vec::with_capacity(jobs.len());
                 for job in jobs {
-                    let mut attempts = *attempts;
-                    let alone = self.answers(std::slice::from_ref(job), None, &mut attempts);
+                    let alone = self.answers(std::slice::from_ref(job), None, attempts);
                     answers.extend(Box::pin(alone).await?);
                 }
                 Ok(answers)
