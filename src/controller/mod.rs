@@ -21,6 +21,7 @@ mod events;
 mod fights;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod kinds;
 mod lag;
 mod lease;
 mod lint;

@@ -2,19 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kube::{
-    Api, Client,
-    api::ListParams,
-    core::{ApiResource, DynamicObject},
-    discovery,
-};
-use tokio::task::JoinSet;
+use kube::{Api, Client, api::ListParams, core::DynamicObject};
+use tokio::{sync::oneshot, task::JoinSet};
 
 use super::{
     RunArgs,
     clusters::{Calls, Clusters},
     context::{Context, set_resource},
     events::{EventReason, Recorder},
+    kinds,
     lease::{Candidate, Leadership, LeaseSettings},
     metrics::Metrics,
     ownership::SetKey,
@@ -36,8 +32,6 @@ use crate::{
 const END_WITHIN: Duration = Duration::from_secs(2);
 /// Between two looks at what readiness tells.
 const PROBE: Duration = Duration::from_secs(5);
-/// Between two looks for kinds of scale targets that the API server did not know.
-const LOOK_FOR_KINDS: Duration = Duration::from_secs(15);
 
 /// Everything that a leadership is made from.
 #[derive(Clone)]
@@ -138,13 +132,14 @@ async fn lead_again_and_again(
         }
         tracing::info!(holder = %setup.instance, "leading");
         setup.metrics.leader.set(1);
-        let mut work = tokio::spawn(lead(setup.clone(), candidate.leadership()));
+        let (stop, stopped) = oneshot::channel();
+        let mut work = tokio::spawn(lead(setup.clone(), candidate.leadership(), stopped));
         let ended = tokio::select! {
             () = process.shutdown.wait() => Why::Asked,
             () = candidate.hold(trouble) => Why::Lost,
             _ = &mut work => Why::Broken,
         };
-        work.abort();
+        drop(stop);
         if !work.is_finished() && tokio::time::timeout(END_WITHIN, &mut work).await.is_err() {
             return Err(Exit::failure(
                 "the work of a lost leadership does not end; exiting so that it cannot go on",
@@ -172,9 +167,30 @@ enum Why {
     Broken,
 }
 
-/// The work of a leader. Ends only by being dropped, or when a part of it breaks.
-async fn lead(setup: Setup, leadership: Leadership) {
-    let (kinds, missing) = kinds(&setup, &setup.args.scale_targets).await;
+/// The work of a leader: ends when its `stopped` comes or is dropped, or when a part of it breaks; none of it is left running then.
+async fn lead(setup: Setup, leadership: Leadership, mut stopped: oneshot::Receiver<()>) {
+    tokio::select! {
+        tasks = start(&setup, leadership) => until(stopped, tasks).await,
+        _ = &mut stopped => {}
+    }
+}
+
+/// Waits until these tasks are to stop or one of them breaks, and ends them.
+async fn until(stopped: oneshot::Receiver<()>, mut tasks: JoinSet<()>) {
+    tokio::select! {
+        ended = tasks.join_next() => if let Some(Err(error)) = ended {
+            tracing::error!(%error, "a part of the controller broke; starting over");
+        },
+        _ = stopped => {}
+    }
+    // Waited for, not only told: a task that is being polled on another thread goes on until its next await, and what it tells
+    // after the leadership was cleaned up would stay (series of sets, by a process that stands by).
+    tasks.shutdown().await;
+}
+
+/// Starts the tasks of a leader.
+async fn start(setup: &Setup, leadership: Leadership) -> JoinSet<()> {
+    let (kinds, missing) = kinds::find(&setup.client, &setup.args.scale_targets).await;
     for target in &missing {
         tracing::warn!(target, "the API server has no such resource yet; it is watched once it is there");
     }
@@ -212,7 +228,6 @@ async fn lead(setup: Setup, leadership: Leadership) {
         memos: std::sync::Mutex::default(),
         pools: std::sync::Mutex::default(),
     });
-    // Dropped with this future, which ends every task at its next await.
     let mut tasks = JoinSet::new();
     for (scope, namespace) in scopes.iter().enumerate() {
         tasks.spawn(watch::sets(
@@ -253,57 +268,10 @@ async fn lead(setup: Setup, leadership: Leadership) {
         });
     }
     if !missing.is_empty() {
-        tasks.spawn(appear(setup.clone(), missing));
+        tasks.spawn(kinds::appear(setup.client.clone(), missing));
     }
     tasks.spawn(watch_own_kafka(clusters, own_leadership, setup.kafka_health.clone()));
-    if let Some(Err(error)) = tasks.join_next().await {
-        tracing::error!(%error, "a part of the controller broke; starting over");
-    }
-}
-
-/// Ends when the API server knows one of these kinds: the leadership begins anew then, with a watch of it.
-async fn appear(setup: Setup, missing: Vec<String>) {
-    loop {
-        tokio::time::sleep(LOOK_FOR_KINDS).await;
-        let (kinds, still) = kinds(&setup, &missing).await;
-        if let Some(kind) = kinds.first() {
-            tracing::info!(kind = kind.kind, missing = still.len(), "a kind of scale targets is there now");
-            return;
-        }
-    }
-}
-
-/// The kinds that workers may be, as the API server names them, and those that it does not know. Tried until it answers.
-async fn kinds(setup: &Setup, targets: &[String]) -> (Vec<ApiResource>, Vec<String>) {
-    let (mut kinds, mut missing) = (Vec::new(), Vec::new());
-    for target in targets {
-        loop {
-            match kind(&setup.client, target).await {
-                Ok(Some(kind)) => kinds.push(kind),
-                Ok(None) => missing.push(target.clone()),
-                Err(error) => {
-                    tracing::warn!(target, %error, "the kinds of scale targets cannot be read; trying again");
-                    tokio::time::sleep(Duration::from_secs(2)).await;
-                    continue;
-                }
-            }
-            break;
-        }
-    }
-    (kinds, missing)
-}
-
-/// One kind by its group and plural name (`apps/deployments`), if the API server knows it.
-async fn kind(client: &Client, target: &str) -> Result<Option<ApiResource>, kube::Error> {
-    let (group, plural) = target.split_once('/').unwrap_or(("", target));
-    match discovery::group(client, group).await {
-        Ok(group) => {
-            let mut known = group.recommended_resources().into_iter();
-            Ok(known.find(|(resource, _)| resource.plural == plural).map(|(resource, _)| resource))
-        }
-        Err(kube::Error::Discovery(_)) => Ok(None),
-        Err(error) => Err(error),
-    }
+    tasks
 }
 
 /// Says in readiness whether the controller's own Kafka answers.
@@ -371,4 +339,36 @@ fn observer(metrics: &Metrics) -> Observer {
             metrics.kafka_admin_errors_total.with_label_values(&[api, error.name()]).inc();
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    };
+
+    use super::*;
+
+    /// Regression: a reconcile that was being polled when the lease was lost told its set's series after they had been taken away.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nothing_of_a_leadership_runs_after_it_ended() {
+        let ((polled, polling), (go, gone)) = (mpsc::channel(), mpsc::channel::<()>());
+        let told = Arc::new(AtomicBool::new(false));
+        let tell = Arc::clone(&told);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            polled.send(()).unwrap();
+            gone.recv().unwrap();
+            tell.store(true, Ordering::SeqCst);
+        });
+        tokio::task::block_in_place(|| polling.recv()).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        drop(stop);
+        let mut ended = Box::pin(until(stopped, tasks));
+        assert!(futures::poll!(&mut ended).is_pending(), "a task is being polled still");
+        go.send(()).unwrap();
+        ended.await;
+        assert!(told.load(Ordering::SeqCst));
+    }
 }
