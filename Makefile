@@ -2,7 +2,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/parley/target
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test fuzz image release pictures helm4 web fmt bench bench-controller bench-gateway bench-worker bench-scaling bench-counts profile life chaos soak
+.PHONY: help up down test fuzz image release pictures helm4 rebuild web fmt bench bench-controller bench-gateway bench-worker bench-scaling bench-counts profile life chaos soak
 
 help: ## what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1	/p' Makefile
@@ -33,6 +33,9 @@ life: ## a release uninstalled, reinstalled, upgraded and rolled back on a clust
 
 helm4: ## the charts with Helm 4, which takes minutes to build
 	@hack/check/helm4.sh
+
+rebuild: ## the image once more from another clone: the same bytes
+	@hack/check/rebuild.sh
 
 web: ## the web client, which the gateway embeds
 	@bash -euo pipefail -c '. hack/lib/base.sh && . hack/lib/web.sh && web_dist'

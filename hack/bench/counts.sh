@@ -54,8 +54,7 @@ count_worker() {
 # fanout SECONDS: a load of five messages a second to one room.
 fanout() {
 	local seed
-	seed=$(fresh counts)
-	"$RUN/bin/loadgen" stage --seed "$seed" --users "$STREAMS" --room-size 10000 | sql -f - >/dev/null
+	staged counts "$STREAMS" 10000
 	counted "$RUN/gateway-$1.json" "$(pid_of gateway)" "$RUN/bin/loadgen" fanout --seed "$seed" --users "$STREAMS" --room-size 10000 \
 		--gateway "127.0.0.1:$((PORTS + 4))" --pid "$(pid_of gateway)" --rate 5 --seconds "$1" --rounds 1 >"$RUN/fanout-$1.json"
 }

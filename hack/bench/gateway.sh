@@ -20,11 +20,9 @@ RUN=$STATES/bench-gateway
 scenario() {
 	local name=$1 command=$2 users=$3 size=$4 settings=$5 seed
 	shift 5
-	seed=$(fresh "$name")
-	# shellcheck disable=SC2086 # settings and options are words
+	# shellcheck disable=SC2086 # settings are words
 	gateway gateway 0 $settings
-	# shellcheck disable=SC2086
-	"$RUN/bin/loadgen" stage --seed "$seed" --users "$users" --room-size "$size" ${STAGE_OPTIONS:-} | sql -f - >/dev/null
+	staged "$name" "$users" "$size"
 	say "== $name: $users users in rooms of $size${settings:+, $settings}"
 	if ! "$RUN/bin/loadgen" "$command" --seed "$seed" --users "$users" --room-size "$size" --gateway "127.0.0.1:$((PORTS + 4))" \
 		--pid "$(pid_of gateway)" "$@" | tee "$OUT/gateway-$name.json"; then

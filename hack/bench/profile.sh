@@ -13,6 +13,7 @@ as_root
 
 MESSAGES=${MESSAGES:-150000}
 STREAMS=${STREAMS:-10000}
+USERS=1000 ROOM_SIZE=20
 PORTS=${BENCH_PORTS:-31840}
 RUN=$STATES/bench-profile
 . "$LIB/bench.sh"
@@ -25,37 +26,33 @@ record() {
 	perf record -e cpu-clock -F 499 -g --call-graph dwarf,16384 -p "$(pid_of "$name")" -o "$RUN/perf.data" -- "$@" >&2
 	perf report -i "$RUN/perf.data" --no-children --percent-limit 0.5 --stdio -g none 2>/dev/null >"$OUT/$name.perf"
 	perf script -i "$RUN/perf.data" 2>/dev/null | node "$HACK/bench/flame.mjs" >"$ROOT/docs/benchmarks/$name.svg"
-	sed -n '1,60p' "$OUT/$name.perf"
+	sed -n '1,60p' "$OUT/$name.perf" >&2
 	say "flame graph: docs/benchmarks/$name.svg"
 }
 
 of_worker() {
-	local seed
-	seed=$(fresh profile)
-	"$RUN/bin/loadgen" stage --seed "$seed" --users 1000 --room-size 20 | sql -f - >/dev/null
 	# It ends with the load.
-	PARLEY_DATABASE_URL=$(url worker) record worker \
-		"$RUN/bin/loadgen" backlog --bootstrap "127.0.0.1:$PORTS" --request-keys-file "$RUN/keys/request-keys.json" \
-		--reply-keys-file "$RUN/keys/reply-keys.json" --worker-pid "$(pid_of worker)" --seed "$seed" --users 1000 --room-size 20 --messages "$MESSAGES"
+	MEASURED_BY="record worker" measured profile 0 backlog --messages "$MESSAGES"
+	rm -f "$OUT/worker-profile-0.json"
 }
 
 of_gateway() {
 	local seed load
-	seed=$(fresh profile)
 	gateway gateway 0
-	"$RUN/bin/loadgen" stage --seed "$seed" --users "$STREAMS" --room-size "$STREAMS" | sql -f - >/dev/null
+	staged profile "$STREAMS" "$STREAMS"
 	"$RUN/bin/loadgen" fanout --seed "$seed" --users "$STREAMS" --room-size "$STREAMS" --gateway "127.0.0.1:$((PORTS + 4))" \
-		--pid "$(pid_of gateway)" --rate 5 --seconds 30 >"$OUT/profiled.json" &
+		--pid "$(pid_of gateway)" --rate 5 --seconds 30 --rounds 1 >"$RUN/profiled.json" &
 	load=$!
 	wait_for 120 gateway "all streams" streams_live
 	record gateway sleep 15
-	wait "$load"
+	wait "$load" || failed+=(gateway)
 	stop gateway
 }
 streams_live() {
 	curl -fsS "http://127.0.0.1:$((PORTS + 5))/metrics" | awk -v most="$STREAMS" '/^parley_sse_connections{.*live/ {all = $NF >= most} END {exit !all}'
 }
 
+failed=()
 [ "$(ulimit -n)" -ge $((STREAMS * 2)) ] || ulimit -n "$(ulimit -Hn)"
 bench_build symbols
 trap bench_down EXIT
@@ -68,3 +65,4 @@ for name in "$@"; do
 	*) die "there is no profile of $name: worker gateway" ;;
 	esac
 done
+[ ${#failed[@]} = 0 ] || die "these found something wrong: ${failed[*]}"

@@ -79,6 +79,13 @@ bench_down() {
 # fresh NAME: a seed that no run before had, so that rooms begin empty.
 fresh() { printf '%s%x' "${1:0:3}" "$(($(date +%s%N) / 1000000))"; }
 
+# staged NAME USERS ROOM_SIZE: so many users in rooms of this size, whose names nobody had before; sets `seed`. STAGE_OPTIONS are words.
+staged() {
+	seed=$(fresh "$1")
+	# shellcheck disable=SC2086 # options are words
+	"$RUN/bin/loadgen" stage --seed "$seed" --users "$2" --room-size "$3" ${STAGE_OPTIONS:-} | sql -f - >/dev/null
+}
+
 other_pid() { cut -d' ' -f1 "$RUN/$1/pids/$2"; }
 worker_pids() { for name in "${WORKERS[@]}"; do pid_of "$name"; done | paste -sd,; }
 
@@ -87,9 +94,7 @@ worker_pids() { for name in "${WORKERS[@]}"; do pid_of "$name"; done | paste -sd
 measured() {
 	local name=$1 round=$2 command=$3 seed
 	shift 3
-	seed=$(fresh "$name")
-	# shellcheck disable=SC2086 # options are words
-	"$RUN/bin/loadgen" stage --seed "$seed" --users "$USERS" --room-size "$ROOM_SIZE" ${STAGE_OPTIONS:-} | sql -f - >/dev/null
+	staged "$name" "$USERS" "$ROOM_SIZE"
 	say "== $name, round $round"
 	# shellcheck disable=SC2086 # a command and its arguments
 	PARLEY_DATABASE_URL=$(url worker) ${MEASURED_BY:-} "$RUN/bin/loadgen" "$command" --bootstrap "127.0.0.1:$PORTS" \

@@ -37,7 +37,9 @@ start() {
 	' start "$LIB" "$RUN/pids/$name" "$@" >>"$RUN/log/$name.log" 2>&1 </dev/null &
 	child=$!
 	until read -r pid _ 2>/dev/null <"$RUN/pids/$name" && [ "$pid" = "$child" ]; do
-		[ -d "/proc/$child" ] || die "$name did not start: $(tail -n 1 "$RUN/log/$name.log")"
+		# It may have noted itself and ended between the two looks.
+		[ -d "/proc/$child" ] || { read -r pid _ 2>/dev/null <"$RUN/pids/$name" && [ "$pid" = "$child" ]; } ||
+			die "$name did not start: $(tail -n 1 "$RUN/log/$name.log")"
 		sleep 0.01
 	done
 }

@@ -15,11 +15,20 @@ shopt -s nullglob
 passwords=("$MARKER")
 for file in "$STATE"/demo/*.password; do passwords+=("$(cat "$file")"); done
 
-# holds PATTERN-OPTIONS... -- PATH...: the files that hold it, if any.
+# holds PATTERN-OPTIONS... -- PATH...: the files that hold it, if any. A file may go while it is looked at; then all are, anew.
 holds() {
-	local status=0
-	grep -ral "$@" || status=$?
-	[ "$status" -le 1 ] || die "$what cannot be searched"
+	local status found try patterns
+	patterns=$(cat)
+	for try in 1 2 3 4 5; do
+		status=0
+		found=$(printf '%s\n' "$patterns" | grep -ral "$@") || status=$?
+		if [ "$status" -le 1 ]; then
+			printf '%s' "$found"
+			return
+		fi
+		say "$what: files went while they were searched (try $try)" >&2
+	done
+	die "$what cannot be searched"
 }
 
 # search WHAT KNOWN PATH...: KNOWN is in these files and folders, and no secret is.
@@ -31,7 +40,7 @@ search() {
 	# Through a pipe, so that no password shows in a list of processes.
 	found=$(printf '%s\n' "${passwords[@]}" | holds -F -f - -- "$@")
 	[ -z "$found" ] || die "$what: a password is in $found"
-	found=$(holds -E -e "$COOKIE" -- "$@")
+	found=$(holds -E -e "$COOKIE" -- "$@" </dev/null)
 	[ -z "$found" ] || die "$what: a session's cookie is in $found"
 	say "$what: $(find "$@" -type f | wc -l) files hold no password and no cookie"
 }

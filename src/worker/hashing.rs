@@ -6,7 +6,7 @@ use std::{
 
 use argon2::{
     Argon2, Params,
-    password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
+    password_hash::{self, PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
 use tokio::sync::{Semaphore, oneshot};
 
@@ -77,10 +77,11 @@ impl Hashing {
         self.run(move || {
             let password = password.reveal().as_bytes();
             let Some(stored) = stored else {
-                let _ = verify(password, &nobody);
+                // Nobody knows that one; where it cannot be hashed, a known user's could not be either.
+                verify(password, &nobody)?;
                 return Ok(Verdict::Wrong);
             };
-            if !verify(password, &stored) {
+            if !verify(password, &stored)? {
                 return Ok(Verdict::Wrong);
             }
             Ok(Verdict::Right(if outdated(&stored) { Some(hash(password)?) } else { None }))
@@ -139,9 +140,15 @@ fn hash(password: &[u8]) -> Result<String, NoHash> {
     Argon2::default().hash_password(password).map(|hash| hash.to_string()).map_err(|_| NoHash)
 }
 
-fn verify(password: &[u8], stored: &str) -> bool {
-    let Ok(parsed) = PasswordHash::new(stored) else { return false };
-    Argon2::default().verify_password(password, &parsed).is_ok()
+/// Whether it is the password of this hash. It is none of a hash that cannot be read.
+fn verify(password: &[u8], stored: &str) -> Result<bool, NoHash> {
+    let Ok(parsed) = PasswordHash::new(stored) else { return Ok(false) };
+    match Argon2::default().verify_password(password, &parsed) {
+        Ok(()) => Ok(true),
+        // The machine's fault, and no wrong password.
+        Err(password_hash::Error::OutOfMemory) => Err(NoHash),
+        Err(_) => Ok(false),
+    }
 }
 
 /// Whether a hash was made with other parameters than those of today.
@@ -188,6 +195,6 @@ mod tests {
         let stored = older.hash_password(b"correct horse").unwrap().to_string();
         let verdict = hashing().verify(password("correct horse"), Some(stored)).await.unwrap();
         let Verdict::Right(Some(fresh)) = verdict else { panic!("{verdict:?}") };
-        assert!(verify(b"correct horse", &fresh) && !outdated(&fresh));
+        assert!(verify(b"correct horse", &fresh) == Ok(true) && !outdated(&fresh));
     }
 }

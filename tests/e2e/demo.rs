@@ -15,9 +15,13 @@ fn farewell() -> String {
     std::fs::read_to_string(kubeconfig.with_file_name("demo").join("farewell")).expect("it was printed")
 }
 
+/// What a machine that stood still for seconds made unavailable, or late, is asked again.
 async fn ask(client: &Client, method: Method, path: &str, body: Value) -> (u16, Value) {
-    let answer = client.json(method, path, &[("prefer", "wait=20")], &body).await.expect("an answer");
-    (answer.status, answer.json())
+    eventually("an answer", || async {
+        let answer = client.json(method.clone(), path, &[("prefer", "wait=20")], &body).await.ok()?;
+        (![202, 503].contains(&answer.status)).then(|| (answer.status, answer.json()))
+    })
+    .await
 }
 
 #[tokio::test]

@@ -63,7 +63,10 @@ fn check_chat(step: &Value, first_seq: i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_chat_topic_grows_under_load_and_the_pool_follows() {
-    assert_eq!(workers_ready("chat"), "2/2", "the sample begins with two chat workers");
+    eventually("the two chat workers of the sample", || async {
+        (workers_ready("chat") == "2/2").then_some(())
+    })
+    .await;
     let mut people = TwoUsers::start();
     check_chat(&people.step("chatted").await, 1);
 

@@ -3,7 +3,7 @@
 mod described;
 mod packed;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -16,7 +16,21 @@ use crate::{
 
 /// A request of exactly these headers and bytes, as no page would send it; the answer's status and text. It comes from an address of
 /// its own: sign-ins that fail count against it.
+///
+/// What a machine that stood still for seconds made unavailable, or late, is asked again: the answer is of the request alone.
 async fn raw(to: SocketAddr, first: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
+    for _ in 0..10 {
+        let (status, text) = raw_once(to, first, headers, body).await;
+        let busy = ["unavailable", "deadline_exceeded"].iter().any(|code| text.contains(code));
+        if !(status == 503 && busy) {
+            return (status, text);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    raw_once(to, first, headers, body).await
+}
+
+async fn raw_once(to: SocketAddr, first: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
     let mut head = format!("{first} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));

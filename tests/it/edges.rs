@@ -201,6 +201,20 @@ fn unsafe_code_stands_in_one_module() {
     }
 }
 
+/// Shards hand each other messages and counters, never a lock: no stream waits for another shard's.
+#[test]
+fn the_hub_has_no_lock() {
+    let hub = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gateway/hub");
+    let files = sources(&hub);
+    assert!(files.len() > 20, "{} files of the hub are read", files.len());
+    for file in files {
+        let text = code(&fs::read_to_string(&file).unwrap());
+        for lock in ["Mutex", "RwLock", "DashMap", "Condvar", "OnceLock"] {
+            assert!(!text.contains(lock), "{} has a {lock}", file.display());
+        }
+    }
+}
+
 #[test]
 fn the_reader_of_edges_reads_what_it_should() {
     let text = "use crate::{ids::{A, B}, wire};\nlet x = crate::store::y(); // crate::gateway\nuse crate::process::Secret;

@@ -1,6 +1,8 @@
 //! The whole path over HTTP: every conversation through gateway, Kafka, worker and PostgreSQL, and back by
 //! `Prefer: wait`, by the stored reply, and over SSE.
 
+use std::time::{Duration, Instant};
+
 use hyper::Method;
 use parley::loadgen::{Client, Message, Stream};
 use serde_json::{Value, json};
@@ -9,10 +11,22 @@ use crate::fixtures::{Chat, DEADLINE, unique};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
-/// Asks and waits for the reply; gives status and body.
+/// Asks and waits for the reply; gives status and body. What a machine that stood still for seconds made unavailable, or late, is asked
+/// again, under the same key where there can be one.
 pub(crate) async fn ask(client: &Client, method: Method, path: &str, body: Value) -> (u16, Value) {
-    let answer = client.json(method, path, &[("prefer", "wait=20")], &body).await.expect("an answer");
-    (answer.status, answer.json())
+    let key = uuid::Uuid::new_v4().to_string();
+    let headers = [("prefer", "wait=20"), ("idempotency-key", &key)];
+    // Without a cookie there is nobody to whom a key belongs, and a login takes none: a repeat opens another session.
+    let keyed = method != Method::GET && path != "/api/session" && client.cookie().is_some();
+    let headers = if keyed { &headers[..] } else { &headers[..1] };
+    let start = Instant::now();
+    loop {
+        let answer = client.json(method.clone(), path, headers, &body).await.expect("an answer");
+        if ![202, 503].contains(&answer.status) || start.elapsed() > DEADLINE {
+            return (answer.status, answer.json());
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// Reads the stream up to an event of this name for which `wanted` holds.
@@ -37,6 +51,8 @@ pub(crate) async fn event(
 /// Signs up and logs in.
 pub(crate) async fn user(gateway: std::net::SocketAddr, name: &str) -> Client {
     let client = Client::new(gateway);
+    // The page brings the cookie that a key belongs to.
+    client.get("/").await.expect("a page");
     let account = json!({"userId": name, "password": PASSWORD, "email": format!("{name}@example.com"), "userName": name});
     let (status, reply) = ask(&client, Method::POST, "/api/users", account).await;
     assert_eq!((status, &reply["user"]["userId"]), (200, &json!(name)), "{reply}");

@@ -15,10 +15,11 @@ const fanout = (results) => {
       ...["p50", "p99", "p999"].map((q) => from("fromDueMs", q)),
       ...["p50", "p99"].map((q) => from("fromStoredMs", q)),
       figure(of(all, (r) => r.gatewayMicrosPerDelivery)),
+      figure(of(all, (r) => 1e6 / r.gatewayMicrosPerDelivery)),
       report ? write(report.residentMib) : NONE,
     ];
   };
-  return table(["load", "deliveries a second", "from due: p50", "p99", "p99.9 (ms)", "from stored: p50", "p99 (ms)", "µs of the gateway each", "MiB"], [
+  return table(["load", "deliveries a second", "from due: p50", "p99", "p99.9 (ms)", "from stored: p50", "p99 (ms)", "µs of the gateway each", "deliveries a second of one core", "MiB"], [
     row("big", "STREAMS streams of one room, 5 messages a second"),
     row("thousand", "STREAMS streams of one room, 5 messages a second"),
     row("fanout", "STREAMS streams in rooms of 100, 50 messages a second"),

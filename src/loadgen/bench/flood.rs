@@ -33,6 +33,9 @@ pub struct FloodArgs {
     pub connects: f64,
 }
 
+/// How much the gateway may grow in a flood, MiB: its bound on connections at a few kilobytes each.
+const GROWTH_MIB: f64 = 64.0;
+
 /// What a flood of connections does to healthy clients.
 #[derive(Debug, Clone, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -78,6 +81,9 @@ impl FloodReport {
         // What was poured is part of the claim: a twentieth less, for the clock's granularity, is the same flood.
         if self.connects_per_second < args.connects * 0.95 {
             failings.push(format!("{} of {} connects a second", self.connects_per_second, args.connects));
+        }
+        if self.peak_mib > self.before_mib + GROWTH_MIB {
+            failings.push(format!("the gateway grew from {} to {} MiB", self.before_mib, self.peak_mib));
         }
         failings
     }

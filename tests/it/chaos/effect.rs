@@ -4,7 +4,7 @@ use std::{future::Future, process::Command, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-use crate::fixtures::eventually;
+use crate::fixtures::{DEADLINE, eventually};
 
 /// That a fault took hold, or why it had no effect.
 pub(super) type Effect = Result<(), String>;
@@ -12,7 +12,7 @@ pub(super) type Effect = Result<(), String>;
 /// What a server may take to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
 /// What the platform may take to do as it was told, while other faults are about.
-pub(super) const PATIENCE: Duration = Duration::from_secs(90);
+pub(super) const PATIENCE: Duration = DEADLINE;
 
 /// The state that the kernel shows of a process: `T` is stopped. None when it has ended.
 fn state(pid: u32) -> Option<char> {

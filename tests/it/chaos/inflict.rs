@@ -104,7 +104,8 @@ impl Stage {
                 let clock = Clock::of(&self.victim(service, who)?);
                 clock.set_wrong_by(wrong_by);
                 let seen = || std::future::ready(clock.seen_wrong_by() == wrong_by);
-                let ((), seen) = tokio::join!(sleep(time), becomes(time, seen));
+                // Who is being replaced meanwhile looks at it later.
+                let ((), seen) = tokio::join!(sleep(time), becomes(PATIENCE, seen));
                 clock.set_wrong_by(0);
                 effect(seen, "nobody looked at the clock meanwhile")
             }

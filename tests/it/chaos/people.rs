@@ -23,7 +23,7 @@ use tokio::{
 mod tests;
 
 /// How long one message is tried under its key.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = crate::fixtures::DEADLINE;
 /// Without a byte for so long, a heartbeat among them, a stream counts as dead. Heartbeats come every two seconds.
 const SILENCE: Duration = Duration::from_secs(8);
 

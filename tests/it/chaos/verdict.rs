@@ -138,8 +138,14 @@ impl Stage {
         }
         consumer.assign(&all).expect("assigned");
         while !left.is_empty() {
-            let Some(Ok(message)) = consumer.poll(Duration::from_secs(60)) else {
-                panic!("{topic} cannot be read")
+            let message = match consumer.poll(DEADLINE) {
+                Some(Ok(message)) => message,
+                // Brokers that have just come back are not there for every call; it asks again by itself.
+                Some(Err(error)) => {
+                    eprintln!("{topic}: {error}");
+                    continue;
+                }
+                None => panic!("{topic} cannot be read"),
             };
             let headers = message.headers().expect("headers");
             each(&Incoming {

@@ -41,7 +41,13 @@ async fn topics_and_their_configuration() {
         again[0].1.as_ref().is_err_and(|error| error.is_topic_exists() && error.message.contains(&twice))
     );
 
-    let described = admin.describe_topics(vec![name.clone(), unique("nothing")]).await.unwrap();
+    // The broker acknowledges a topic before every part of it knows the topic.
+    let nothing = unique("nothing");
+    let described = eventually("it is described", || async {
+        let described = admin.describe_topics(vec![name.clone(), nothing.clone()]).await.ok()?;
+        described.iter().any(|(n, topic)| n == &name && topic.is_ok()).then_some(described)
+    })
+    .await;
     let found = described.iter().find(|(n, _)| n == &name).unwrap().1.as_ref().unwrap();
     assert_eq!((found.partitions.len(), found.id.len()), (2, 22));
     assert!(found.partitions.iter().all(|p| p.has_leader && p.replicas == 1 && p.in_sync == 1));

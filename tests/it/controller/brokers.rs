@@ -69,10 +69,14 @@ async fn a_running_reassignment_is_left_alone() {
         kafka.tool("org.apache.kafka.tools.reassign.ReassignPartitionsCommand", &args, "")
     };
     let three = plan(json!([0, 1, 2]));
-    reassign(&three, &["--execute", "--throttle", "20000"]);
-    assert!(rig.config(&topic).await.keys().any(|key| key.contains("throttled")), "the tool's throttles");
-    let begun = rig.describe(&topic).await.unwrap().partitions[0];
-    assert!(begun.in_sync < begun.replicas, "it is under way: {begun:?}");
+    reassign(&three, &["--execute", "--throttle", "2000"]);
+    let throttled = async || rig.config(&topic).await.keys().any(|key| key.contains("throttled"));
+    // Any of the brokers is asked, and may hear of it last.
+    eventually("it is under way, with the tool's throttles", || async {
+        let begun = rig.describe(&topic).await?.partitions[0];
+        (begun.in_sync < begun.replicas && throttled().await).then_some(())
+    })
+    .await;
     for _ in 0..3 {
         rig.touch("s").await;
         let set = rig.ready("s").await;
@@ -80,7 +84,7 @@ async fn a_running_reassignment_is_left_alone() {
     }
     let during = rig.describe(&topic).await.unwrap().partitions[0];
     assert!(during.in_sync < during.replicas, "it is still under way: {during:?}");
-    assert!(rig.config(&topic).await.keys().any(|key| key.contains("throttled")), "they are not touched");
+    assert!(throttled().await, "they are not touched");
     // Let go, it ends: then, and only then, the replicas differ, and the spec that names them heals it.
     reassign(&three, &["--execute", "--additional", "--throttle", "100000000"]);
     rig.condition("s", "Ready", "False", "ReplicationFactorDiffers").await;

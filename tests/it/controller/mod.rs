@@ -128,7 +128,10 @@ impl Rig {
         let mut last = Value::Null;
         let found = tokio::time::timeout(crate::fixtures::DEADLINE, async {
             loop {
-                let set = self.get(name).await;
+                // A server that has just come back may not know our kind yet.
+                let set =
+                    self.sets().get(name).await.ok().map(|set| serde_json::to_value(set).expect("JSON"));
+                let set = set.unwrap_or_default();
                 let found = set["status"]["conditions"].as_array().into_iter().flatten().any(|c| {
                     c["type"] == kind
                         && c["status"] == status
@@ -177,6 +180,14 @@ impl Rig {
             .filter(|entry| entry.source == ConfigSource::Topic)
             .filter_map(|entry| Some((entry.key, entry.value?)))
             .collect()
+    }
+
+    /// Waits until the topic has this value of a key: a broker shows what it took a moment later.
+    pub(crate) async fn configured(&self, topic: &str, key: &str, value: &str) {
+        eventually(&format!("{key} of {topic} to be {value}"), || async {
+            (self.config(topic).await.get(key).map(String::as_str) == Some(value)).then_some(())
+        })
+        .await;
     }
 
     /// A Deployment that nobody runs: the API server has no nodes.

@@ -189,6 +189,11 @@ async fn an_equal_count_of_another_install_is_not_ours() {
     let command = message.split_once("kubectl ").unwrap().1.split(' ').collect::<Vec<_>>();
     rig.api.kubectl(&command);
     rig.scaled_to("pool", 5).await;
+    // The status, which no longer speaks of a contention, follows the count.
+    eventually("it is taken", || async {
+        (rig.get("s").await["status"]["workers"][0]["takenToken"] == "1").then_some(())
+    })
+    .await;
     // So does the one that is printed the next time.
     rig.api.kubectl(&["scale", "deployment/pool", "-n", &rig.namespace, "--replicas=7"]);
     let set = rig.condition("s", "WorkersReady", "False", "ReplicasContended").await;

@@ -187,7 +187,6 @@ async fn asked(listener: &TcpListener) -> (Instant, TcpStream) {
             tokio::select! {
                 accepted = listener.accept() => {
                     let (mut socket, _) = accepted.unwrap();
-                    let at = Instant::now();
                     connections.spawn(async move {
                         let mut head = Vec::new();
                         while !head.ends_with(b"\r\n\r\n") {
@@ -196,7 +195,7 @@ async fn asked(listener: &TcpListener) -> (Instant, TcpStream) {
                             }
                         }
                         if head.starts_with(b"GET /api/events ") {
-                            return Some((at, socket));
+                            return Some((Instant::now(), socket));
                         }
                         let page = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
                         socket.write_all(page).await.ok()?;

@@ -51,7 +51,7 @@ async fn a_logout_ends_the_streams_of_its_session_on_all_replicas_and_no_others(
     eprintln!("from the broker's having a session's end to the end of each stream: {took:?}");
     // The contract wants a second, and a free machine takes some milliseconds; a busy one still tells the event from a heartbeat that
     // finds out (15 s) or the end of a stream's life.
-    assert!(took.iter().all(|took| *took < Duration::from_secs(10)), "{took:?}");
+    assert!(took.iter().all(|took| *took < Duration::from_secs(14)), "{took:?}");
     for n in 0..3 {
         let again = amy.client.at(kit.addr(n)).events(None).await;
         assert!(matches!(again, Err(ClientError::Status(204))), "a browser stops at 204");
@@ -125,13 +125,13 @@ async fn an_expired_session_ends_while_it_streams() {
     let kit = Kit::own(1, &[("PARLEY_HEARTBEAT_SECONDS", "1")]).await;
     let amy = kit.person("amy");
     kit.chat.database.sql(&format!(
-        "UPDATE sessions SET expires_at = now() + interval '4 seconds' WHERE user_id = '{}'",
+        "UPDATE sessions SET expires_at = now() + interval '15 seconds' WHERE user_id = '{}'",
         amy.id
     ));
     let mut ear = Ear::live(&amy, kit.addr(0), None).await;
     let begun = Instant::now();
     ear.run_out().await;
-    eprintln!("a stream whose session had four seconds ended after {:?}", begun.elapsed());
+    eprintln!("a stream whose session had fifteen seconds ended after {:?}", begun.elapsed());
     // Without the check it would end with its life, after eight minutes at the least.
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     assert_eq!(ear.count("reconnect"), 0, "it ended for its session");
@@ -144,11 +144,11 @@ async fn an_expired_session_ends_while_it_streams() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_sends_everybody_away_in_time_and_nothing_is_lost() {
-    const DRAIN: Duration = Duration::from_secs(6);
+    const DRAIN: Duration = Duration::from_secs(15);
     // What the chart's grace period leaves beyond the drain time.
     const GRACE: Duration = Duration::from_secs(20);
-    const MESSAGES: i64 = 60;
-    let mut kit = Kit::own(2, &[("PARLEY_DRAIN_SECONDS", "6")]).await;
+    const MESSAGES: i64 = 150;
+    let mut kit = Kit::own(2, &[("PARLEY_DRAIN_SECONDS", "15")]).await;
     let amy = kit.person("amy");
     let room = kit.room(&[&amy]);
     let mut ears = Vec::new();
@@ -208,12 +208,12 @@ async fn a_drain_sends_everybody_away_in_time_and_nothing_is_lost() {
 async fn a_stream_of_an_unknown_session_hears_nothing_and_ends() {
     let kit = Kit::shared().await;
     let nobody = parley::loadgen::Client::new(kit.addr(0));
+    let started = Instant::now();
     let mut stream = nobody.events(None).await.unwrap();
     assert!(
         nobody.cookie().is_some_and(|cookie| cookie.starts_with("__Host-parley=")),
         "an anonymous cookie"
     );
-    let started = Instant::now();
     let mut blocks = Vec::new();
     while let Some(block) =
         tokio::time::timeout(Duration::from_secs(90), stream.next()).await.unwrap().unwrap()

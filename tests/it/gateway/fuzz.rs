@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::{
-    kit::{Kit, Person},
+    kit::{Kit, Person, call},
     parsers::foreign,
 };
 
@@ -85,7 +85,17 @@ async fn a_fuzzer_finds_no_answer_that_the_description_does_not_tell() {
     ];
     let mut answered = Answered::new();
     for (n, run) in runs.iter().enumerate() {
-        let report = fuzz(&kit, run, &folder.join(n.to_string())).await;
+        // Two seconds in which the machine stands still are an outage to the gateway: what was refused for it says nothing.
+        let outages = async || kit.gateways[0].0.metric("parley_produce_failures_total", &[]).await;
+        let mut tries = 0;
+        let report = loop {
+            let (before, folder) = (outages().await, folder.join(format!("{n}-{tries}")));
+            tries += 1;
+            match fuzz(&kit, run, &folder).await {
+                Ok(report) => break report,
+                Err(found) => assert!(tries < 3 && outages().await > before, "{found}"),
+            }
+        };
         for (operation, statuses) in report {
             answered.entry(operation).or_default().extend(statuses);
         }
@@ -127,8 +137,8 @@ async fn operations(kit: &Kit) -> Vec<(String, String)> {
     paths.iter().flat_map(of_path).collect()
 }
 
-/// Runs the fuzzer and gives what it was answered, by its own report.
-async fn fuzz(kit: &Kit, run: &Run, folder: &Path) -> Answered {
+/// Runs the fuzzer and gives what it was answered, by its own report; or what it found.
+async fn fuzz(kit: &Kit, run: &Run, folder: &Path) -> Result<Answered, String> {
     std::fs::create_dir_all(folder).unwrap();
     let amy = kit.person("amy");
     if run.who == Who::Amy {
@@ -165,8 +175,10 @@ async fn fuzz(kit: &Kit, run: &Run, folder: &Path) -> Answered {
     let tail: Vec<&str> = said.lines().rev().take(150).collect();
     let tail: Vec<&str> = tail.into_iter().rev().collect();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{run:?}:\n{}\n{errors}", tail.join("\n"));
-    read(&report, &operations(kit).await)
+    if !output.status.success() {
+        return Err(format!("{run:?}:\n{}\n{errors}", tail.join("\n")));
+    }
+    Ok(read(&report, &operations(kit).await))
 }
 
 /// The fuzzer's settings with the ids of amy's room and of a reply of hers.
@@ -175,7 +187,7 @@ async fn known_ids(kit: &Kit, amy: &Person) -> String {
     kit.store(room, &amy.id, 1, 3);
     let headers = [("prefer", "wait=30")];
     let client = amy.client.at(kit.addr(0));
-    let answer = client.json(Method::PUT, "/api/me/status", &headers, &json!({"status": "x"})).await.unwrap();
+    let answer = call(&client, Method::PUT, "/api/me/status", &headers, &json!({"status": "x"})).await;
     assert_eq!(answer.status, 200, "{}", answer.json());
     let request = answer.json()["requestId"].as_str().unwrap().to_owned();
     format!("[parameters]\n\"path.roomId\" = \"{room}\"\n\"path.requestId\" = \"{request}\"\n")

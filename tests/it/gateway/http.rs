@@ -6,8 +6,8 @@ use hyper::Method;
 use parley::loadgen::Client;
 use serde_json::{Value, json};
 
-use super::kit::Kit;
-use crate::fixtures::unique;
+use super::kit::{Kit, call};
+use crate::fixtures::{eventually, unique};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_before_anything_is_done() {
@@ -105,7 +105,11 @@ async fn changes_from_other_sites_are_refused() {
         assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
     }
     let origin = format!("origin: http://{}\r\ncontent-type: application/json\r\n", kit.addr(0));
-    let answer = raw(kit, &amy, &origin, Some(json!({"status": "x"}).to_string())).await;
+    let older = eventually("an older browser to be served", || async {
+        let answer = raw(kit, &amy, &origin, Some(json!({"status": "x"}).to_string())).await;
+        (!answer.starts_with("HTTP/1.1 503")).then_some(answer)
+    });
+    let answer = older.await;
     assert!(answer.starts_with("HTTP/1.1 202"), "an older browser: {answer}");
 }
 
@@ -133,7 +137,7 @@ async fn requests_are_accepted_with_an_id_that_every_replica_derives() {
     let put = async |n: usize, key: &str| {
         let headers = [("idempotency-key", key)];
         let body = json!({"status": "busy"});
-        amy.client.at(kit.addr(n)).json(Method::PUT, "/api/me/status", &headers, &body).await.unwrap()
+        call(&amy.client.at(kit.addr(n)), Method::PUT, "/api/me/status", &headers, &body).await
     };
     let ids: BTreeSet<String> = {
         let mut ids = BTreeSet::new();
@@ -148,16 +152,14 @@ async fn requests_are_accepted_with_an_id_that_every_replica_derives() {
     assert_eq!(ids.len(), 1, "{ids:?}");
     assert_ne!(put(0, "two").await.json()["requestId"], json!(ids.first().unwrap()));
     // A fresh id is known to be under way for a while; a derived one carries no time.
-    let fresh = amy.client.json(Method::PUT, "/api/me/status", &[], &json!({"status": "x"})).await.unwrap();
+    let fresh = call(&amy.client, Method::PUT, "/api/me/status", &[], &json!({"status": "x"})).await;
     let path = format!("/api/requests/{}", fresh.json()["requestId"].as_str().unwrap());
     assert_eq!(amy.client.get(&path).await.unwrap().status, 202);
     assert_eq!(amy.client.get(&format!("/api/requests/{}", uuid::Uuid::nil())).await.unwrap().status, 404);
     // A call that waits for a reply that does not come is a 202 after its time.
-    let waited = amy
-        .client
-        .json(Method::PUT, "/api/me/status", &[("prefer", "wait=1")], &json!({"status": "x"}))
-        .await;
-    assert_eq!(waited.unwrap().status, 202);
+    let wait = [("prefer", "wait=1")];
+    let waited = call(&amy.client, Method::PUT, "/api/me/status", &wait, &json!({"status": "x"})).await;
+    assert_eq!(waited.status, 202);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,12 +174,12 @@ async fn a_key_without_user_or_cookie_names_nothing() {
     let page = nobody.get("/").await.unwrap();
     assert!([200, 503].contains(&page.status), "the page, or the word that it is not built");
     let other = Client::new(kit.addr(0));
-    let answer = other.json(Method::POST, "/api/users", &[], &body).await.unwrap();
+    let answer = call(&other, Method::POST, "/api/users", &[], &body).await;
     assert_eq!(answer.status, 202);
     assert!(other.cookie().is_some(), "the first answer brings an anonymous cookie");
     let (first, second) = (
-        other.at(kit.addr(1)).json(Method::POST, "/api/users", &headers, &body).await.unwrap(),
-        other.at(kit.addr(2)).json(Method::POST, "/api/users", &headers, &body).await.unwrap(),
+        call(&other.at(kit.addr(1)), Method::POST, "/api/users", &headers, &body).await,
+        call(&other.at(kit.addr(2)), Method::POST, "/api/users", &headers, &body).await,
     );
     assert_eq!(first.json()["requestId"], second.json()["requestId"]);
     let (one, two) = (login(&other).await, login(&other).await);
@@ -186,7 +188,7 @@ async fn a_key_without_user_or_cookie_names_nothing() {
 
 async fn login(client: &Client) -> String {
     let body = json!({"userId": "some-body", "password": "long enough"});
-    let answer = client.json(Method::POST, "/api/session", &[], &body).await.unwrap();
+    let answer = call(client, Method::POST, "/api/session", &[], &body).await;
     assert_eq!(answer.status, 202);
     let cookie = answer.headers["set-cookie"].to_str().unwrap();
     assert!(cookie.ends_with("; Secure; HttpOnly; SameSite=Lax; Path=/"), "{cookie}");

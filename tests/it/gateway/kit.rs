@@ -5,12 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hyper::Method;
 use parley::{
     ids::{RequestId, RoomId, Seq, SessionKey, SessionToken, Timestamp, UserId},
     kafka::{Delivery, KafkaSettings, Producer, ProducerSettings, admin::NewTopic},
-    loadgen::{Client, Message, Stream},
+    loadgen::{Answer, Client, Message, Stream},
     wire::{EndedSession, Event, Keyring, Kind, Reply, RequestHeaders, event_record, reply_record},
 };
+use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::fixtures::{Binary, Chat, DEADLINE, eventually, keys_dir, unique};
@@ -220,6 +222,24 @@ impl Kit {
             result.unwrap_or_else(|error| panic!("{name}: {error:?}"));
         }
     }
+}
+
+/// A call, made again for as long as the gateway cannot say that Kafka has it: two seconds in which the machine stands still are an
+/// outage to it, and told as one.
+pub(crate) async fn call(
+    client: &Client,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &Value,
+) -> Answer {
+    eventually("Kafka to have a request", || async {
+        let answer = client.json(method.clone(), path, headers, body).await.ok()?;
+        let unknown = answer.status == 202 && answer.json()["accepted"] == "unknown";
+        let away = answer.status == 503 && answer.json()["code"] == "unavailable";
+        (!unknown && !away).then_some(answer)
+    })
+    .await
 }
 
 /// Letters of one to four bytes, long enough to be cut between any two of them, and what JSON and the grammar of streams have rules

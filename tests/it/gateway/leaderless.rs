@@ -137,6 +137,7 @@ async fn a_partition_without_a_leader_holds_up_its_own_rooms_only() {
     );
 
     tokio::task::block_in_place(|| kit.chat.kafka.start_again());
+    eventually("leaders again", || async { leaderless(&kit).await.filter(Vec::is_empty) }).await;
     for partition in &without {
         kit.say(rooms[*partition], &amy.id, 21, 22).await;
         ear.message(rooms[*partition], 22).await;

@@ -11,7 +11,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::kit::{Ear, Kit, Person};
+use super::kit::{Ear, Kit, Person, call};
 use crate::fixtures::{eventually, unique};
 
 /// Opens a stream that is refused; gives how long the browser is told to wait.
@@ -33,6 +33,11 @@ async fn streams_of_a_user_and_of_all_are_bounded_and_the_waits_grow() {
     let _second = Ear::live(&amy, kit.addr(0), None).await;
     refused(&amy, &kit).await;
     assert_eq!(refusals(&kit, 0, "streams_per_user").await, 1.0);
+    // Whoever was refused has ended before its place is free.
+    eventually("two streams", || async {
+        (kit.gateways[0].0.metric("parley_sse_connections", &[]).await == 2.0).then_some(())
+    })
+    .await;
     let _third = Ear::live(&ben, kit.addr(0), None).await;
     let mut waits = Vec::new();
     for _ in 0..4 {
@@ -138,7 +143,7 @@ async fn new_streams_a_second_are_bounded_and_all_get_in_at_last() {
 /// Asks until there is a 429, twenty times at most; gives how often it was taken.
 async fn until_limited(client: &Client, method: &Method, path: &str, body: impl Fn() -> Value) -> usize {
     for n in 0..20 {
-        let answer = client.json(method.clone(), path, &[], &body()).await.unwrap();
+        let answer = call(client, method.clone(), path, &[], &body()).await;
         if answer.status == 429 {
             let problem = answer.json();
             assert_eq!((&problem["code"], &problem["status"]), (&json!("rate_limited"), &json!(429)));
@@ -164,7 +169,7 @@ async fn requests_of_a_user_messages_to_a_room_and_sign_ins_of_an_address_are_bo
     let taken = until_limited(&at, &Method::PUT, "/api/me/status", || json!({"status": "x"})).await;
     assert!(taken >= 4, "four seconds' worth at once: {taken}");
     let other = ben.client.at(kit.addr(1));
-    let answer = other.json(Method::PUT, "/api/me/status", &[], &json!({"status": "x"})).await.unwrap();
+    let answer = call(&other, Method::PUT, "/api/me/status", &[], &json!({"status": "x"})).await;
     assert_eq!(answer.status, 202, "others are not touched");
 
     let (room, elsewhere) = (kit.room(&[&amy, &ben]), kit.room(&[&amy]));
@@ -172,7 +177,7 @@ async fn requests_of_a_user_messages_to_a_room_and_sign_ins_of_an_address_are_bo
     let taken = until_limited(&amy.client, &Method::POST, &path, || json!({"message": "x"})).await;
     assert!(taken >= 4, "{taken}");
     let path = format!("/api/rooms/{elsewhere}/messages");
-    let answer = amy.client.json(Method::POST, &path, &[], &json!({"message": "x"})).await.unwrap();
+    let answer = call(&amy.client, Method::POST, &path, &[], &json!({"message": "x"})).await;
     assert_eq!(answer.status, 202, "other rooms are not touched");
 
     let account =

@@ -7,7 +7,7 @@ use parley::{
 };
 use serde_json::json;
 
-use super::kit::{Ear, Kit};
+use super::kit::{Ear, Kit, call};
 use crate::fixtures::eventually;
 
 /// Name and labels.
@@ -47,8 +47,8 @@ async fn every_metric_of_the_gateway_is_there_and_counts() {
     Ear::live(&amy, kit.addr(0), Some(&ear.cursor())).await;
     Ear::live(&amy, kit.addr(0), Some("nonsense")).await;
     let late = [("prefer", "wait=1")];
-    let late = amy.client.json(Method::PUT, "/api/me/status", &late, &json!({"status": "x"})).await;
-    assert_eq!(late.unwrap().status, 202, "there is no worker here");
+    let late = call(&amy.client, Method::PUT, "/api/me/status", &late, &json!({"status": "x"})).await;
+    assert_eq!(late.status, 202, "there is no worker here");
     let reply =
         Reply { user_id: Some(amy.id.clone()), result: Ok(Body::ChangeStatus { status: "s".into() }) };
     kit.reply(Kind::ChangeStatus, amy.key, RequestId::fresh(), &reply).await;

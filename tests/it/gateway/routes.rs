@@ -10,7 +10,7 @@ use parley::{
 };
 use serde_json::{Value, json};
 
-use super::kit::Kit;
+use super::kit::{Kit, call};
 
 /// More than any route takes at once where one request a second is allowed, and four seconds' worth at once.
 const MANY: usize = 16;
@@ -137,10 +137,17 @@ async fn logouts_of_invented_sessions_are_counted_like_logins_and_leave_others_a
     };
     let answers = join_all((0..MANY).map(invent)).await;
     ends_in_429(&answers, "logouts of nobody");
-    let taken = answers.iter().filter(|answer| answer.status == 202).count();
+    let taken = answers.iter().filter(|answer| answer.status != 429).count();
     assert!(taken >= 4, "a login may be on its way: {taken}");
-    assert_eq!(logouts(&kit).await, i64::try_from(taken).unwrap(), "what was refused is written nowhere");
-    let answer = amy.client.json(Method::DELETE, "/api/session", &[], &json!({})).await.unwrap();
+    // Of those that were let through, all were written for which that is not unknown.
+    let certain = |answer: &&Answer| answer.status == 202 && answer.json()["accepted"].is_null();
+    let (written, certain) = (logouts(&kit).await, answers.iter().filter(certain).count());
+    let written = usize::try_from(written).unwrap();
+    assert!(
+        (certain..=taken).contains(&written),
+        "{written} of {certain} to {taken}: refused ones are written nowhere"
+    );
+    let answer = call(&amy.client, Method::DELETE, "/api/session", &[], &json!({})).await;
     assert_eq!(answer.status, 202, "who is logged in can always log out: {}", answer.json());
     assert!(answer.headers["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
 }

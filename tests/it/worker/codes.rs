@@ -1,10 +1,13 @@
-//! Every error code that each kind can give, provoked on real parts. What PostgreSQL refuses for good (`internal`) is in
-//! `tools.rs`; a machine without memory for a hash (`unavailable`) cannot be had here.
+//! Every error code that each kind can give, provoked on real parts.
 
 use std::collections::BTreeSet;
 
+use argon2::{
+    Argon2,
+    password_hash::{PasswordHasher as _, phc::PasswordHash},
+};
 use parley::{
-    ids::{RoomId, Timestamp, UserId},
+    ids::{RoomId, UserId},
     wire::{
         AddFriend, AddRoom, ChangeStatus, ErrorCode, Kind, LeaveRoom, ListFriends, ListRooms, Logout,
         MAX_IDS, MAX_MESSAGE_BYTES, Page, Request, RequestHeaders,
@@ -12,7 +15,7 @@ use parley::{
 };
 use serde_json::json;
 
-use super::world::{PASSWORD, Person, World, session};
+use super::world::{PASSWORD, Person, World, passed, session};
 use crate::fixtures::{eventually, unique};
 
 /// Beside what every kind gives: `invalid_request`, `deadline_exceeded`, and `idempotency_mismatch` unless it only reads.
@@ -37,8 +40,8 @@ fn own_codes(kind: Kind) -> &'static [&'static str] {
 }
 
 /// The people and rooms of one run.
-struct Scene {
-    world: &'static World,
+struct Scene<'w> {
+    world: &'w World,
     ann: Person,
     friend: Person,
     stranger: Person,
@@ -51,9 +54,8 @@ fn ids(people: &[&Person]) -> Vec<UserId> {
     people.iter().map(|person| person.id.clone()).collect()
 }
 
-impl Scene {
-    async fn new() -> Self {
-        let world = World::shared().await;
+impl<'w> Scene<'w> {
+    fn of(world: &'w World) -> Self {
         let (ann, friend, stranger) = (world.person("ann"), world.person("friend"), world.person("stranger"));
         world.befriend(&ann, &friend);
         let (room, full) = (world.room(&[&ann]), world.room(&[&ann]));
@@ -184,8 +186,8 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_gives_every_code_of_its_own_and_no_other() {
-    let scene = Scene::new().await;
-    let world = scene.world;
+    let world = World::shared().await;
+    let scene = Scene::of(world);
     let mut given: BTreeSet<(Kind, String)> = BTreeSet::new();
     let mut ask = async |kind: Kind, headers: &RequestHeaders, request: &Request| {
         let reply = world.ask(headers, request).await;
@@ -196,7 +198,7 @@ async fn every_kind_gives_every_code_of_its_own_and_no_other() {
     }
     for kind in Kind::ALL {
         let (mut late, request, _) = scene.pair(kind);
-        late.deadline = Timestamp::from_micros(late.deadline.as_micros() - 60_000_000);
+        late.deadline = passed();
         ask(kind, &late, &request).await;
         let (mut nobody, request, _) = scene.pair(kind);
         if !matches!(kind, Kind::Login | Kind::AddUser) {
@@ -233,7 +235,85 @@ async fn every_kind_gives_every_code_of_its_own_and_no_other() {
         wanted.extend(codes.into_iter().map(|code| (kind, code.to_owned())));
     }
     assert_eq!(given, wanted);
+    // In the tests below.
     let elsewhere = ["internal", "unavailable"];
     let known: BTreeSet<&str> = wanted.iter().map(|(_, code)| code.as_str()).chain(elsewhere).collect();
     assert_eq!(known, ErrorCode::ALL.iter().map(|code| code.as_str()).collect(), "a code that no kind gives");
+}
+
+/// What PostgreSQL will not take, or holds and cannot be read back, in every table that a kind needs.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_says_internal_of_what_can_never_be_stored_or_read() {
+    let world = World::own(1).await;
+    let _worker = world.worker(&[]).ready().await;
+    let scene = Scene::of(&world);
+    let ann = &scene.ann.id;
+    let (headers, sign_up) = world.sign_up(&unique("member"), PASSWORD);
+    let member = world.ask(&headers, &sign_up).await["user"]["userId"].as_str().expect("a user").to_owned();
+    let mut asked: Vec<(RequestHeaders, Request)> = vec![world.log_in(&member.parse().unwrap(), PASSWORD)];
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Login) {
+        let (headers, request, _) = scene.pair(kind);
+        // Ann's friend is one already, so that nothing would be written.
+        let befriend = || scene.befriend(&scene.ann, ids(&[&scene.stranger]));
+        asked.push((headers, if kind == Kind::AddFriend { befriend() } else { request }));
+    }
+    world.database.sql(&format!(
+        "INSERT INTO users (user_id, email, user_name, join_date) VALUES ('No Id', 'e@example.com', 'n', now());
+         INSERT INTO friendships VALUES ('{ann}', 'No Id', now());
+         INSERT INTO members (room_id, user_id, joined_seq, joined_at) VALUES ('{}', 'No Id', 0, now());
+         ALTER TABLE users ADD CHECK (user_id NOT LIKE 'new%' AND user_status <> 'one') NOT VALID;
+         ALTER TABLE sessions ADD CHECK (user_id NOT IN ('{ann}', '{member}')) NOT VALID;
+         ALTER TABLE friendships ADD CHECK (user_id <> '{ann}') NOT VALID;
+         ALTER TABLE rooms ADD CHECK (created_by <> '{ann}' OR member_count <> 2) NOT VALID;
+         ALTER TABLE members ADD CHECK (left_seq IS NULL) NOT VALID;
+         ALTER TABLE messages ADD CHECK (writer_id <> '{ann}') NOT VALID",
+        scene.room
+    ));
+    for (headers, request) in &asked {
+        let reply = world.ask(headers, request).await;
+        assert_eq!(reply["errorCode"], "internal", "{}: {reply}", request.kind());
+    }
+    eventually("each to be kept for people to look at", || async {
+        (world.dead_letters().len() == Kind::ALL.len()).then_some(())
+    })
+    .await;
+}
+
+/// Regression: a password that no memory could be had for was called wrong, and counted against the account.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_there_is_no_memory_to_hash_is_unavailable_and_nobodys_fault() {
+    let world = World::own(1).await;
+    let worker = world.worker(&[]).ready().await;
+    let (known, stranger) = (world.person("known"), world.person("stranger"));
+    let hash: PasswordHash = Argon2::default().hash_password(PASSWORD.as_bytes()).expect("a hash");
+    world.database.sql(&format!("INSERT INTO credentials VALUES ('{}', '{hash}')", known.id));
+    // A hash takes 19 MiB.
+    limit_data(worker.pid(), Some(8 << 20));
+    let new = unique("new");
+    for (headers, request) in [
+        world.log_in(&known.id, PASSWORD),
+        world.log_in(&stranger.id, PASSWORD),
+        world.sign_up(&new, PASSWORD),
+    ] {
+        let reply = world.ask(&headers, &request).await;
+        assert_eq!(reply["errorCode"], "unavailable", "{}: {reply}", request.kind());
+    }
+    assert_eq!(world.database.sql("SELECT count(*) FROM throttles"), "0", "nobody did anything wrong");
+    limit_data(worker.pid(), None);
+    for (headers, request) in [world.log_in(&known.id, PASSWORD), world.sign_up(&new, PASSWORD)] {
+        let reply = world.ask(&headers, &request).await;
+        assert_eq!(reply["isSuccess"], true, "{}: {reply}", request.kind());
+    }
+}
+
+/// How much more memory a process may take for its data, with prlimit(1): so much more than it has, or any.
+fn limit_data(pid: u32, more: Option<u64>) {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let now = status.lines().find_map(|line| line.strip_prefix("VmData:")?.trim().strip_suffix(" kB"));
+    let now: u64 = now.expect("its data").parse().expect("a number");
+    let limit = more.map_or("unlimited".to_owned(), |more| ((now << 10) + more).to_string());
+    let mut prlimit = std::process::Command::new("prlimit");
+    // The hard limit stays, so that it can be lifted again.
+    let set = prlimit.arg(format!("--pid={pid}")).arg(format!("--data={limit}:unlimited")).status();
+    assert!(set.expect("prlimit runs").success());
 }

@@ -8,7 +8,7 @@ use parley::{
 };
 use serde_json::{Value, json};
 
-use super::world::{PASSWORD, Person, World, session};
+use super::world::{PASSWORD, Person, World, passed, session};
 use crate::fixtures::{eventually, unique};
 
 fn code(reply: &Value) -> &str {
@@ -267,7 +267,7 @@ async fn messages_are_numbered_refused_and_never_written_twice() {
     // Past its deadline it is not run, until a record with a later one comes.
     let mut headers = world.headers(&ann);
     let fresh = headers.deadline;
-    headers.deadline = parley::ids::Timestamp::from_micros(fresh.as_micros() - 60_000_000);
+    headers.deadline = passed();
     assert_eq!(code(&world.ask(&headers, &ann.says(room, "late")).await), "deadline_exceeded");
     headers.deadline = fresh;
     world.produce(&world.record(&headers, &ann.says(room, "late"))).await;

@@ -1,6 +1,8 @@
 //! PostgreSQL and Kafka die under load and come back: the worker waits, says why, skips nothing and doubles nothing.
 
-use parley::wire::Outgoing;
+use std::time::Duration;
+
+use parley::{ids::Timestamp, wire::Outgoing};
 
 use super::{audit::Load, world::World};
 use crate::fixtures::{Binary, Postgres, eventually};
@@ -99,7 +101,11 @@ async fn a_long_queue_costs_no_memory() {
     kill(world.database.server().pid());
     let count = std::env::var("TEST_QUEUED").map_or(20_000, |count| count.parse().expect("a number"));
     let text = "x".repeat(200_000_000 / count);
-    let record = |n: usize| world.record(&world.headers(&ann), &ann.says(rooms[n % rooms.len()], &text));
+    let record = |n: usize| {
+        let mut headers = world.headers(&ann);
+        headers.deadline = Timestamp::now().after(Duration::from_secs(15));
+        world.record(&headers, &ann.says(rooms[n % rooms.len()], &text))
+    };
     for first in (0..count).step_by(2_000) {
         let some: Vec<Outgoing> = (first..(first + 2_000).min(count)).map(record).collect();
         world.produce_all(&some).await;

@@ -32,8 +32,9 @@ impl Quiet {
         for round in 1..=3 {
             world.produce(&record).await;
             eventually(&format!("{what}: all of round {round}"), || async {
-                let replies = world.replies_to(id).len() == round;
-                (replies && world.events_of(id).len() == round * events).then_some(())
+                // What a producer did not hear acknowledged in time it sends again.
+                let replies = world.replies_to(id).len() >= round;
+                (replies && world.events_of(id).len() >= round * events).then_some(())
             })
             .await;
             let now = world.dump();
@@ -46,11 +47,11 @@ impl Quiet {
         let replies = world.replies_to(id);
         let (first, _) = &replies[0];
         assert!(replies.iter().all(|(reply, _)| reply == first), "{what}: {replies:?}");
-        let marks: Vec<bool> = replies.iter().map(|(_, replayed)| *replayed).collect();
-        assert_eq!(marks, [false, true, true], "{what}");
+        let fresh = replies.iter().filter(|(_, replayed)| !*replayed).count();
+        assert!(fresh <= 1 && replies.len() > 2, "{what}: {fresh} fresh of {}", replies.len());
         let heard = world.events_of(id);
         let times = |event: &Event| heard.iter().filter(|other| *other == event).count();
-        assert!(heard.iter().all(|event| times(event) == 3), "{what}: {heard:?}");
+        assert!(heard.iter().all(|event| times(event) >= 3), "{what}: {heard:?}");
         first.clone()
     }
 

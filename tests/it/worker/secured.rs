@@ -1,29 +1,46 @@
-//! A worker whose Kafka demands TLS, SCRAM and rights, and whose PostgreSQL demands TLS.
+//! A worker and a gateway whose Kafka demands TLS, rights and a password by each mechanism or a certificate, and whose PostgreSQL
+//! demands TLS.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, net::SocketAddr, path::Path, process::Command};
 
-use parley::wire::{CHAT_EVENT, DEAD_LETTER, Kind};
+use parley::{
+    loadgen::Actor,
+    wire::{CHAT_EVENT, DEAD_LETTER, Kind},
+};
 
-use super::world::{KafkaRef, World};
-use crate::fixtures::{Binary, Kafka, Postgres, eventually, unique};
+use super::world::{KafkaRef, PASSWORD, World};
+use crate::fixtures::{Binary, Kafka, Postgres, eventually, free_ports, unique};
+
+/// Grants this user these operations on topics or groups.
+fn grant(kafka: &Kafka, user: &str, operation: &str, resources: &[&str]) {
+    let principal = format!("User:{user}");
+    let mut args = vec!["--add", "--allow-principal", &principal, "--operation", operation];
+    args.extend(resources);
+    kafka.tool("org.apache.kafka.tools.AclCommand", &args, "");
+}
 
 /// What docs/security.md says that a worker needs, and nothing else.
-fn allow(kafka: &Kafka, user: &str, group: &str) {
-    let principal = format!("User:{user}");
-    let grant = |operations: &[&str], resources: &[&str]| {
-        let mut args = vec!["--add", "--allow-principal", &principal];
-        operations.iter().for_each(|operation| args.extend(["--operation", operation]));
-        args.extend(resources);
-        kafka.tool("org.apache.kafka.tools.AclCommand", &args, "");
-    };
-    let topics = |topics: Vec<&'static str>| -> Vec<&'static str> {
-        topics.into_iter().flat_map(|topic| ["--topic", topic]).collect()
-    };
-    grant(&["Read"], &topics(Kind::ALL.iter().map(|kind| kind.request_topic()).collect()));
-    let mut written: Vec<&str> = Kind::ALL.iter().map(|kind| kind.response_topic()).collect();
-    written.extend([CHAT_EVENT, DEAD_LETTER]);
-    grant(&["Write"], &topics(written));
-    grant(&["Read"], &["--group", group]);
+fn allow_worker(kafka: &Kafka, user: &str, group: &str) {
+    grant(kafka, user, "Read", &flags(Kind::ALL.map(Kind::request_topic), &[]));
+    grant(kafka, user, "Write", &flags(Kind::ALL.map(Kind::response_topic), &[CHAT_EVENT, DEAD_LETTER]));
+    grant(kafka, user, "Read", &["--group", group]);
+}
+
+/// What it says that a gateway needs.
+fn allow_gateway(kafka: &Kafka, user: &str) {
+    grant(kafka, user, "Write", &flags(Kind::ALL.map(Kind::request_topic), &[]));
+    grant(kafka, user, "Read", &flags(Kind::ALL.map(Kind::response_topic), &[CHAT_EVENT]));
+}
+
+fn flags<const N: usize>(topics: [&'static str; N], more: &[&'static str]) -> Vec<&'static str> {
+    topics.iter().chain(more).flat_map(|topic| ["--topic", topic]).collect()
+}
+
+/// A user who has a password by this mechanism alone.
+fn scram(kafka: &Kafka, mechanism: &str, user: &str, secret: &str) {
+    let config = format!("{mechanism}=[password={secret}]");
+    let args = ["--alter", "--entity-type", "users", "--entity-name", user, "--add-config", &config];
+    kafka.tool("kafka.admin.ConfigCommand", &args, "");
 }
 
 /// A certificate for 127.0.0.1, made by an authority of its own; gives the authority's file.
@@ -64,10 +81,8 @@ async fn everything_over_tls_with_the_least_rights() {
     .await;
 
     let (user, secret) = (unique("worker"), unique("secret"));
-    let config = format!("SCRAM-SHA-512=[password={secret}]");
-    let args = ["--alter", "--entity-type", "users", "--entity-name", &user, "--add-config", &config];
-    world.kafka.tool("kafka.admin.ConfigCommand", &args, "");
-    allow(&world.kafka, &user, &world.group);
+    scram(&world.kafka, "SCRAM-SHA-512", &user, &secret);
+    allow_worker(&world.kafka, &user, &world.group);
     let kafka_ca = folder.join("kafka-ca.crt");
     fs::write(&kafka_ca, world.kafka.ca()).expect("written");
     let bootstrap = world.kafka.secured_bootstrap();
@@ -83,13 +98,16 @@ async fn everything_over_tls_with_the_least_rights() {
         ("PARLEY_DATABASE_URL", url.as_str()),
     ];
     let worker = world.worker_with(&kinds, &[], &env).ready().await;
-    let (headers, request) = world.sign_up(&unique("tess"), "correct horse battery");
-    assert_eq!(world.ask(&headers, &request).await["isSuccess"], true);
+    let (gateway, addr) = gateway(&world, &folder, &env).await;
+    // There and back through both.
+    Actor::sign_up(addr, unique("tess").parse().expect("an id")).await.expect("signed up and logged in");
     let plain = world.database.sql(
-        "SELECT count(*) FROM pg_stat_activity a JOIN pg_stat_ssl s USING (pid) WHERE usename = 'parley_worker' AND NOT s.ssl",
+        "SELECT count(*) FILTER (WHERE NOT s.ssl), count(DISTINCT usename) FROM pg_stat_activity JOIN pg_stat_ssl s USING (pid)
+         WHERE usename IN ('parley_worker', 'parley_gateway')",
     );
-    assert_eq!(plain, "0", "connections without TLS");
+    assert_eq!(plain, "0|2", "connections without TLS, and of whom");
     assert!(!worker.log().contains(&secret), "the password is in the log");
+    assert!(gateway.stop().await.success());
     assert!(worker.stop().await.success());
 
     // An authority that did not sign the broker; a password that is not the user's: no connection, and each says why.
@@ -120,10 +138,72 @@ async fn everything_over_tls_with_the_least_rights() {
         eventually("nobody to be connected", || async { (connected() == "0").then_some(()) }).await;
         assert!(worker.stop().await.success());
     }
-    let mut env = env;
-    env[5].1 = &unnamed;
-    assert!(world.worker_with(&kinds, &[], &env).ready().await.stop().await.success());
+    let mut named = env;
+    named[5].1 = &unnamed;
+    assert!(world.worker_with(&kinds, &[], &named).ready().await.stop().await.success());
+
+    // PLAIN, for the one user whom the broker knows by it; and a certificate instead of a password.
+    allow_worker(&world.kafka, "plain", &world.group);
+    let mut plain = env.to_vec();
+    plain.extend([
+        ("PARLEY_KAFKA_SASL_MECHANISM", "PLAIN"),
+        ("PARLEY_KAFKA_USERNAME", "plain"),
+        ("PARLEY_KAFKA_PASSWORD", "plain-secret"),
+    ]);
+    let name = unique("certified");
+    let (certificate, key) = client_certificate(&world.kafka, &folder, &name);
+    allow_worker(&world.kafka, &format!("CN={name}"), &world.group);
+    let mutual = world.kafka.mutual_bootstrap();
+    let certified = [
+        ("PARLEY_KAFKA_BOOTSTRAP_SERVERS", mutual.as_str()),
+        ("PARLEY_KAFKA_SECURITY_PROTOCOL", "ssl"),
+        env[2],
+        ("PARLEY_KAFKA_CERT_FILE", certificate.as_str()),
+        ("PARLEY_KAFKA_KEY_FILE", key.as_str()),
+        env[5],
+    ];
+    for env in [plain.as_slice(), &certified] {
+        let worker = world.worker_with(&kinds, &[], env).ready().await;
+        let (headers, request) = world.sign_up(&unique("tim"), PASSWORD);
+        assert_eq!(world.ask(&headers, &request).await["isSuccess"], true);
+        assert!(worker.stop().await.success());
+    }
     fs::remove_dir_all(folder).expect("removed");
+}
+
+/// A gateway on the same servers, by a password of the mechanism that is not the default.
+async fn gateway(world: &World, folder: &Path, env: &[(&str, &str)]) -> (Binary, SocketAddr) {
+    let (user, secret) = (unique("gateway"), unique("secret"));
+    scram(&world.kafka, "SCRAM-SHA-256", &user, &secret);
+    allow_gateway(&world.kafka, &user);
+    let authority = folder.join("ca.crt").display().to_string();
+    let url = format!("{}?sslmode=verify-full&sslrootcert={authority}", world.database.url("gateway"));
+    let addr = SocketAddr::from(([127, 0, 0, 1], free_ports(1)));
+    let key = |name: &str| world.keys.join(name).display().to_string();
+    let own = [
+        ("PARLEY_KAFKA_SASL_MECHANISM", "SCRAM-SHA-256".to_owned()),
+        ("PARLEY_KAFKA_USERNAME", user),
+        ("PARLEY_KAFKA_PASSWORD", secret),
+        ("PARLEY_DATABASE_URL", url),
+        ("PARLEY_LISTEN_ADDR", addr.to_string()),
+        ("PARLEY_REQUEST_KEYS_FILE", key("request-keys.json")),
+        ("PARLEY_REPLY_KEYS_FILE", key("reply-keys.json")),
+        ("PARLEY_SEAL_PUBLIC_KEYS_FILE", key("seal-public.json")),
+    ];
+    let own = own.iter().map(|(name, value)| (*name, value.as_str()));
+    let env: Vec<(&str, &str)> = env.iter().copied().chain(own).collect();
+    (Binary::start("gateway", &["run"], &env).ready().await, addr)
+}
+
+/// The files of a certificate of this client and of its key.
+fn client_certificate(kafka: &Kafka, folder: &Path, name: &str) -> (String, String) {
+    let (certificate, key) = kafka.client_certificate(name);
+    let file = |ending: &str, text: String| {
+        let file = folder.join(format!("{name}.{ending}"));
+        fs::write(&file, text).expect("written");
+        file.display().to_string()
+    };
+    (file("crt", certificate), file("key", key))
 }
 
 /// Why a dependency is missed, once that has to do with this word. A first question may only have run out of time.

@@ -32,7 +32,7 @@ use rdkafka::{
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::fixtures::{Binary, Database, Kafka, Postgres, eventually, keys_dir, unique};
+use crate::fixtures::{Binary, DEADLINE, Database, Kafka, Postgres, eventually, keys_dir, unique};
 
 /// A record that a worker wrote.
 #[derive(Debug, Clone)]
@@ -141,8 +141,7 @@ impl World {
         topics(&kafka.bootstrap(), partitions).await;
         let keys = keys_dir().to_owned();
         let settings = KafkaSettings::plaintext(&kafka.bootstrap());
-        let timing =
-            ProducerSettings { message_timeout: Duration::from_secs(10), linger: Duration::from_millis(1) };
+        let timing = ProducerSettings { message_timeout: DEADLINE, linger: Duration::from_millis(1) };
         let seen = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
         watch(&kafka.bootstrap(), Arc::clone(&seen), Arc::clone(&stop));
@@ -233,14 +232,14 @@ impl World {
         tables.split(' ').map(|table| self.database.sql(&format!("SELECT t::text FROM {table} t"))).collect()
     }
 
-    /// Headers of a request by this person, good for 15 s.
+    /// Headers of a request by this person, good for as long as a test waits.
     pub(super) fn headers(&self, who: &Person) -> RequestHeaders {
         RequestHeaders {
             request_id: RequestId::fresh(),
             session_key: who.session,
             user_id: Some(who.id.clone()),
             client_address: None,
-            deadline: Timestamp::now().after(Duration::from_secs(15)),
+            deadline: Timestamp::now().after(DEADLINE),
             traceparent: None,
         }
     }
@@ -439,6 +438,11 @@ impl World {
         }
         room
     }
+}
+
+/// A deadline that has passed, whatever a worker's clock says.
+pub(super) fn passed() -> Timestamp {
+    Timestamp::from_micros(Timestamp::now().as_micros() - 60_000_000)
 }
 
 impl Drop for World {

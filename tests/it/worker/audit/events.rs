@@ -12,11 +12,11 @@ use parley::{
 use serde_json::Value;
 
 use super::{Load, Sent};
-use crate::worker::world::World;
+use crate::{fixtures::DEADLINE, worker::world::World};
 
 /// After everything is answered, the events of what was answered last are at most this far: a worker that died between two
 /// records of a batch is missed for a while.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = DEADLINE;
 
 /// An event that must come of a request.
 #[derive(Debug)]

@@ -18,10 +18,10 @@ use parley::{
 use serde_json::Value;
 
 use super::world::{Person, World};
-use crate::fixtures::eventually;
+use crate::fixtures::{DEADLINE, eventually};
 
 /// A worker that was killed is missed for a while; nothing may time out meanwhile.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = DEADLINE.saturating_mul(4);
 
 /// A request that was sent, and what must come of it.
 struct Sent {

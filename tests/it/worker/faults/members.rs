@@ -2,7 +2,7 @@
 
 use parley::wire::Kind;
 
-use super::{KIP_848, World, quick_world};
+use super::{KIP_848, World};
 use crate::{
     fixtures::{Binary, Kafka, Postgres, eventually},
     worker::world::KafkaRef,
@@ -72,5 +72,9 @@ async fn a_partition_that_stays_is_not_revoked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_that_stays_is_not_revoked_under_the_consumer_protocol() {
-    keeps_what_stays(&quick_world(1).await, &KIP_848).await;
+    // Nobody is killed here: the session is as long as brokers come, so that nobody is taken for dead either.
+    const QUICK: &str =
+        "group.consumer.min.heartbeat.interval.ms=500\ngroup.consumer.heartbeat.interval.ms=500";
+    let kafka = || KafkaRef::Own(Box::new(Kafka::own_with(1, QUICK)));
+    keeps_what_stays(&World::on(kafka, Postgres::shared, 1).await, &KIP_848).await;
 }

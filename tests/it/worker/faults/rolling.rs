@@ -25,7 +25,7 @@ use rdkafka::{
 
 use super::{KIP_848, World};
 use crate::{
-    fixtures::eventually,
+    fixtures::{DEADLINE, eventually},
     worker::{
         audit::Load,
         world::{PASSWORD, Person, session},
@@ -54,7 +54,7 @@ struct Sent {
 /// Sends to every partition at a steady rate until it is stopped.
 struct OpenLoad {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Vec<Sent>>,
+    thread: JoinHandle<(Vec<Sent>, Duration)>,
 }
 
 impl OpenLoad {
@@ -84,22 +84,24 @@ impl OpenLoad {
         Self { stop, thread }
     }
 
-    async fn stop(self) -> Vec<Sent> {
+    /// All that was sent, and the longest time by which this machine made a sending late.
+    async fn stop(self) -> (Vec<Sent>, Duration) {
         self.stop.store(true, Ordering::Relaxed);
         let ended = tokio::task::spawn_blocking(|| self.thread.join()).await.expect("it is waited for");
         ended.expect("the load ran to its end")
     }
 }
 
-/// Sends until it is to stop, and gives all that was sent.
+/// Sends until it is to stop: see [`OpenLoad::stop`].
 fn send(
     client: &BaseProducer,
     stopped: &AtomicBool,
     ask: impl Fn(Kind, i32) -> (RequestId, Outgoing),
-) -> Vec<Sent> {
-    let mut sent = Vec::new();
+) -> (Vec<Sent>, Duration) {
+    let (mut sent, mut paused) = (Vec::new(), Duration::ZERO);
     let mut due = Instant::now();
     while !stopped.load(Ordering::Relaxed) {
+        paused = paused.max(Instant::now().saturating_duration_since(due));
         for (kind, partition) in
             Kind::ALL.into_iter().flat_map(|kind| (0..PARTITIONS).map(move |n| (kind, n)))
         {
@@ -118,8 +120,8 @@ fn send(
         client.poll(Duration::ZERO);
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }
-    client.flush(Duration::from_secs(30)).expect("Kafka takes them");
-    sent
+    client.flush(DEADLINE).expect("Kafka takes them");
+    (sent, paused)
 }
 
 /// A request that is answered at once, however often it is asked.
@@ -187,7 +189,7 @@ async fn rolling_restart(flags: &[&str]) {
         (world.answered().len() >= CALM * Kind::ALL.len() * PARTITIONS as usize).then_some(())
     })
     .await;
-    let began = Instant::now();
+    let (began, mut ends) = (Instant::now(), Vec::new());
     for _ in 0..3 {
         load.send(&world, 20).await;
         workers.push(world.worker(flags).ready().await);
@@ -195,11 +197,13 @@ async fn rolling_restart(flags: &[&str]) {
         old.signal("TERM");
         let status = old.wait().await;
         assert!(status.success(), "a clean end: {status}");
-        // What it had in hand was done in its time and not left to the next owner.
-        assert!(!old.log().contains(UNDRAINED), "{}", old.log());
+        ends.push(old.log());
     }
     load.audit(&world, "rolling").await;
-    let sent = open.stop().await;
+    let (sent, paused) = open.stop().await;
+    // What each had in hand was done in its time and not left to the next owner, but where the machine stood still for that time.
+    let undrained = ends.iter().find(|log| log.contains(UNDRAINED));
+    assert!(undrained.is_none() || paused > Duration::from_secs(5), "{undrained:?}");
     let answered = eventually("an answer to everything", || async {
         let answered = world.answered();
         sent.iter().all(|sent| answered.contains_key(&sent.id)).then_some(answered)
@@ -211,7 +215,7 @@ async fn rolling_restart(flags: &[&str]) {
     let (longest, place) = stalls[0];
     println!(
         "{} requests to {} partitions while the pool {flags:?} was replaced: the longest that one stood still was {longest:?} \
-         {place:?}, half of them {:?} at most; before that {calm:?} at most",
+         {place:?}, half of them {:?} at most; before that {calm:?} at most; the machine's own pauses {paused:?} at most",
         sent.len(),
         stalls.len(),
         stalls[stalls.len() / 2].0
@@ -219,7 +223,8 @@ async fn rolling_restart(flags: &[&str]) {
     assert_eq!(stalls.len(), Kind::ALL.len() * PARTITIONS as usize, "every partition was sent to");
     // Passwords are hashed at a low priority: on a machine that is busy with others they wait for these, not for a session.
     let hashes = |kind: Kind| matches!(kind, Kind::Login | Kind::AddUser);
-    let long = stalls.into_iter().filter(|(longest, (kind, _))| *longest >= STALL + calm && !hashes(*kind));
+    let long =
+        stalls.into_iter().filter(|(longest, (kind, _))| *longest >= STALL + calm + paused && !hashes(*kind));
     let long: Vec<_> = long.collect();
     assert!(long.is_empty(), "these stood still, and {calm:?} is what it takes in calm: {long:?}");
     for worker in workers {
