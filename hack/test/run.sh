@@ -95,10 +95,11 @@ join "Parley's binaries and image"
 step "image check" hack/check/image.sh >/dev/null
 step "instruction counts" hack/check/instructions.sh >/dev/null
 
-join "fuzzing"
+lane "web client in Chromium" npm --prefix web run --silent chromium
+join "fuzzing" "web client in Chromium"
 
-step "web client in Chromium" npm --prefix web run --silent chromium
-step "unit and integration tests" run_tests cargo test --locked -- --skip chaos::faults
+# Tests wait more than they work: one more at a time than there are cores keeps these busy.
+step "unit and integration tests" run_tests env RUST_TEST_THREADS=$(($(nproc) + 1)) cargo test --locked -- --skip chaos::faults
 # A dozen processes and three brokers that come and go: alone, or everything beside it would wait.
 step "a hundred faults" run_tests cargo test --locked --test it -- chaos::faults
 step "no password in all of that" hack/test/passwords.sh found

@@ -48,8 +48,13 @@ fn leader_of_requests(kit: &Kit) -> u16 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_without_a_leader_holds_up_its_own_rooms_only() {
     // Memory for a megabyte of events only, so that a resume has to read from Kafka.
-    let settings =
-        [("PARLEY_RING_MIB", "1"), ("PARLEY_REPLAY_SECONDS", "3"), ("PARLEY_HEARTBEAT_SECONDS", "1")];
+    let settings = [
+        ("PARLEY_RING_MIB", "1"),
+        ("PARLEY_REPLAY_SECONDS", "3"),
+        ("PARLEY_HEARTBEAT_SECONDS", "1"),
+        // What is said at once to fill that fits a stream's queue: who reads it may be a little late.
+        ("PARLEY_STREAM_QUEUE_KIB", "1024"),
+    ];
     let kit = Kit::on(Chat::on(3).await, 2, &settings).await;
     let amy = kit.person("amy");
     // A room in each partition.
