@@ -106,13 +106,7 @@ impl Partition {
         let mut batch = Vec::new();
         let mut full_at: Option<Instant> = None;
         while !self.end.is_cancelled() {
-            while batch.len() < most {
-                match self.queue.poll(Duration::ZERO) {
-                    Some(Ok(message)) => batch.push(Held(message)),
-                    // The group's thread tells of errors; here the queue is only empty.
-                    Some(Err(_)) | None => break,
-                }
-            }
+            take(&mut batch, most, || Some(self.queue.poll(Duration::ZERO)?.map(Held)));
             if batch.len() >= most {
                 break;
             }
@@ -152,6 +146,18 @@ impl Partition {
     }
 }
 
+/// Takes what is there, up to `most` in all. The queue wakes nobody before it has been empty: whoever stops sooner sleeps over the rest.
+fn take<T, E>(batch: &mut Vec<T>, most: usize, mut poll: impl FnMut() -> Option<Result<T, E>>) {
+    while batch.len() < most {
+        match poll() {
+            Some(Ok(message)) => batch.push(message),
+            // A word of an error, as a fetch that failed: the group's thread tells of it, and what comes behind it is no less there.
+            Some(Err(_)) => {}
+            None => return,
+        }
+    }
+}
+
 impl Drop for Partition {
     /// Who is late may hold the last reference to a client that has been closed. Its end waits for the client's threads, which may
     /// take long, and no task of ours may wait with it: what stands in this thread's queue could keep the process from ending.
@@ -178,5 +184,23 @@ impl fmt::Debug for Partition {
             .field("topic", &self.topic)
             .field("partition", &self.partition)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Regression: a word of an error ended the taking, and the records behind it waited for ever, for the queue was not empty.
+    #[test]
+    fn an_error_in_the_queue_hides_nothing_behind_it() {
+        let taken = |most: usize| {
+            let mut queue = [Ok(1), Err("away"), Ok(2), Err("away"), Ok(3)].into_iter();
+            let mut batch = Vec::new();
+            take(&mut batch, most, || queue.next());
+            (batch, queue.len())
+        };
+        assert_eq!(taken(9), (vec![1, 2, 3], 0));
+        assert_eq!(taken(2), (vec![1, 2], 2));
     }
 }
