@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # make bench: all measurements, and the tables and the picture of docs/benchmarks.md made of them. Root; under half an hour on two
 # quiet cores after the build.
+#
+#   all.sh [PART...]    worker scaling gateway counts controller; what is not measured now keeps its figures on the page
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
 . "$LIB/process.sh"
@@ -10,7 +12,7 @@ OUT=$CACHE/bench
 RUN=$STATES/bench
 mkdir -p "$OUT"
 
-# What ran where.
+# machine PART: what it ran on, and of which commit.
 machine() {
 	jq -n --arg commit "$(git -C "$ROOT" rev-parse --short=12 HEAD)$(git -C "$ROOT" diff --quiet HEAD -- src migrations Cargo.lock || echo ' and changes')" \
 		--arg cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" --argjson cores "$(nproc)" \
@@ -19,13 +21,13 @@ machine() {
 		--arg postgres "$("$("$HACK/postgres/bin.sh")/postgres" --version | awk '{print $3}')" \
 		--arg kafka "$(sed -n '0,/<version>/s/.*<version>\(.*\)<.*/\1/p' "$HACK/kafka/pom.xml")" \
 		--arg load "$(cut -d' ' -f1-3 /proc/loadavg)" \
-		'{$commit, $cpu, $cores, $memory, $kernel, $rustc, $java, $postgres, $kafka, $load}' >"$OUT/machine.json"
+		'{$commit, $cpu, $cores, $memory, $kernel, $rustc, $java, $postgres, $kafka, $load}' >"$OUT/machine-$1.json"
 }
 
 status=0
-machine
 [ $# -gt 0 ] || set -- worker scaling gateway counts controller
 for what in "$@"; do
+	machine "$what"
 	case $what in
 	worker | scaling | gateway | counts) bash "$HACK/bench/$what.sh" || status=1 ;;
 	controller) bash "$HACK/bench/controller.sh" | tee "$OUT/controller.md" || status=1 ;;

@@ -23,7 +23,11 @@ const read = (file) => {
 };
 const files = readdirSync(FOLDER).filter((file) => file.endsWith(".json")).sort();
 const results = {
-  machine: files.includes("machine.json") ? read("machine.json") : undefined,
+  // Of the parts of these names, the first that was measured: commit, machine and versions.
+  where: (...parts) => {
+    const m = parts.map((part) => files.includes(`machine-${part}.json`) && read(`machine-${part}.json`)).find(Boolean);
+    return m ? `Measured at ${m.commit} on ${m.cores} cores (${m.cpu}), ${m.memory}, Linux ${m.kernel}; PostgreSQL ${m.postgres} with its defaults, Kafka ${m.kafka} on Java ${m.java}, rustc ${m.rustc}. Load of the machine before: ${m.load}.` : "";
+  },
   // The reports NAME-1.json, NAME-2.json …
   runs: (name) => files.filter((file) => new RegExp(`^${name}-[0-9]+\\.json$`).test(file)).map((file) => [Number(/(\d+)\.json$/.exec(file)[1]), read(file)]).filter(([, run]) => run).sort(([a], [b]) => a - b).map(([, run]) => run),
   byNumber: (name) => files.flatMap((file) => (new RegExp(`^${name}-([0-9]+)\\.json$`).exec(file) ?? []).slice(1).map((n) => [Number(n), read(file)])).filter(([, run]) => run).sort(([a], [b]) => a - b),
@@ -31,19 +35,22 @@ const results = {
   controller: existsSync(join(FOLDER, "controller.md")) ? readFileSync(join(FOLDER, "controller.md"), "utf8") : "",
 };
 
-// Between <!-- bench:NAME --> and <!-- /bench:NAME -->.
+// Between <!-- bench:NAME --> and <!-- /bench:NAME -->; `text` makes it of what stands there.
 const put = (page, name, text) => {
   const [open, close] = [`<!-- bench:${name} -->`, `<!-- /bench:${name} -->`];
   const [from, to] = [page.indexOf(open), page.indexOf(close)];
   if (from < 0 || to < from) throw new Error(`${PAGE} has no place ${open} … ${close}`);
-  return `${page.slice(0, from)}${open}\n${text}\n${page.slice(to)}`;
+  return `${page.slice(0, from)}${open}\n${text(page.slice(from + open.length, to).trim())}\n${page.slice(to)}`;
 };
+// A part of which nothing was measured keeps its figures, and their commit.
+const part = (page, name, begin, text) =>
+  put(page, name, (before) => (files.some((file) => file.startsWith(begin)) || (name === "controller" && results.controller) ? [results.where(name), "", text(results)].join("\n").trim() : before));
 
 let page = readFileSync(PAGE, "utf8");
-page = put(page, "summary", summary(results));
-page = put(page, "worker", worker(results));
-page = put(page, "gateway", gateway(results));
-page = put(page, "controller", results.controller.trim() || "not measured yet");
+page = put(page, "summary", (before) => summary(results, before));
+page = part(page, "worker", "worker-", worker);
+page = part(page, "gateway", "gateway-", gateway);
+page = part(page, "controller", "controller-", () => results.controller.trim());
 writeFileSync(PAGE, page);
 
 const lines = [

@@ -11,7 +11,8 @@ const controller = (results, start) => {
   return Number.parseFloat(line?.split("|")[2]);
 };
 
-export const summary = (results) => {
+// `before` is what stands there: an aim that was not measured now keeps its figure.
+export const summary = (results, before) => {
   const backlog = results.runs("worker-backlog");
   const rate = mid(backlog, (r) => r.perSecond);
   const goals = [
@@ -33,11 +34,11 @@ export const summary = (results) => {
     ["start of a worker until it is ready, ms", results.one("worker-start")?.ms, "<", 1_000, 0],
   ];
   const rows = goals.map(([what, value, sign, goal, digits]) => {
+    const known = before.split("\n").find((row) => row.startsWith(`| ${what} |`));
+    if (!Number.isFinite(value) && known) return known.split("|").slice(1, -1).map((cell) => cell.trim());
     if (!Number.isFinite(value)) return [what, `${sign} ${write(goal, Number.isInteger(goal) ? 0 : 1)}`, "not measured yet", ""];
     const met = { ">=": value >= goal, "<=": value <= goal, "<": value < goal }[sign];
     return [what, `${sign} ${write(goal, Number.isInteger(goal) ? 0 : 1)}`, write(value, digits), met ? "met" : "**missed**"];
   });
-  const m = results.machine;
-  const where = m ? `Measured at ${m.commit} on ${m.cores} cores (${m.cpu}), ${m.memory}, Linux ${m.kernel}; PostgreSQL ${m.postgres} with its defaults, Kafka ${m.kafka} on Java ${m.java}, rustc ${m.rustc}. Load of the machine before: ${m.load}.` : "";
-  return [where, "", table(["aim", "goal", "measured", ""], rows)].join("\n").trim();
+  return table(["aim", "goal", "measured", ""], rows);
 };
