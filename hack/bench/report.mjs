@@ -23,9 +23,9 @@ const read = (file) => {
 };
 const files = readdirSync(FOLDER).filter((file) => file.endsWith(".json")).sort();
 const results = {
-  // Of the parts of these names, the first that was measured: commit, machine and versions.
-  where: (...parts) => {
-    const m = parts.map((part) => files.includes(`machine-${part}.json`) && read(`machine-${part}.json`)).find(Boolean);
+  // Commit, machine and versions of a part.
+  where: (part) => {
+    const m = results.one(`machine-${part}`);
     return m ? `Measured at ${m.commit} on ${m.cores} cores (${m.cpu}), ${m.memory}, Linux ${m.kernel}; PostgreSQL ${m.postgres} with its defaults, Kafka ${m.kafka} on Java ${m.java}, rustc ${m.rustc}. Load of the machine before: ${m.load}.` : "";
   },
   // The reports NAME-1.json, NAME-2.json …
@@ -43,14 +43,14 @@ const put = (page, name, text) => {
   return `${page.slice(0, from)}${open}\n${text(page.slice(from + open.length, to).trim())}\n${page.slice(to)}`;
 };
 // A part of which nothing was measured keeps its figures, and their commit.
-const part = (page, name, begin, text) =>
-  put(page, name, (before) => (files.some((file) => file.startsWith(begin)) || (name === "controller" && results.controller) ? [results.where(name), "", text(results)].join("\n").trim() : before));
+const part = (page, name, measured, text) => put(page, name, (before) => (measured ? [results.where(name), "", text(results)].join("\n").trim() : before));
+const some = (begin) => files.some((file) => file.startsWith(begin));
 
 let page = readFileSync(PAGE, "utf8");
 page = put(page, "summary", (before) => summary(results, before));
-page = part(page, "worker", "worker-", worker);
-page = part(page, "gateway", "gateway-", gateway);
-page = part(page, "controller", "controller-", () => results.controller.trim());
+page = part(page, "worker", some("worker-"), worker);
+page = part(page, "gateway", some("gateway-"), gateway);
+page = part(page, "controller", results.controller !== "", () => results.controller.trim());
 writeFileSync(PAGE, page);
 
 const lines = [

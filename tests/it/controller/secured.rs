@@ -28,10 +28,7 @@ impl Secured {
     }
 
     fn password_by(&self, mechanism: &str, password: &str) {
-        let config = format!("{mechanism}=[password={password}]");
-        let args =
-            ["--alter", "--entity-type", "users", "--entity-name", &self.user, "--add-config", &config];
-        self.kafka.tool("kafka.admin.ConfigCommand", &args, "");
+        self.kafka.scram_user(mechanism, &self.user, password);
     }
 
     /// Grants the user rights on its topics (and on the cluster what a describe needs).

@@ -36,13 +36,6 @@ fn flags<const N: usize>(topics: [&'static str; N], more: &[&'static str]) -> Ve
     topics.iter().chain(more).flat_map(|topic| ["--topic", topic]).collect()
 }
 
-/// A user who has a password by this mechanism alone.
-fn scram(kafka: &Kafka, mechanism: &str, user: &str, secret: &str) {
-    let config = format!("{mechanism}=[password={secret}]");
-    let args = ["--alter", "--entity-type", "users", "--entity-name", user, "--add-config", &config];
-    kafka.tool("kafka.admin.ConfigCommand", &args, "");
-}
-
 /// A certificate for 127.0.0.1, made by an authority of its own; gives the authority's file.
 fn certificates(folder: &Path) -> String {
     let script = "set -e
@@ -81,7 +74,7 @@ async fn everything_over_tls_with_the_least_rights() {
     .await;
 
     let (user, secret) = (unique("worker"), unique("secret"));
-    scram(&world.kafka, "SCRAM-SHA-512", &user, &secret);
+    world.kafka.scram_user("SCRAM-SHA-512", &user, &secret);
     allow_worker(&world.kafka, &user, &world.group);
     let kafka_ca = folder.join("kafka-ca.crt");
     fs::write(&kafka_ca, world.kafka.ca()).expect("written");
@@ -174,7 +167,7 @@ async fn everything_over_tls_with_the_least_rights() {
 /// A gateway on the same servers, by a password of the mechanism that is not the default.
 async fn gateway(world: &World, folder: &Path, env: &[(&str, &str)]) -> (Binary, SocketAddr) {
     let (user, secret) = (unique("gateway"), unique("secret"));
-    scram(&world.kafka, "SCRAM-SHA-256", &user, &secret);
+    world.kafka.scram_user("SCRAM-SHA-256", &user, &secret);
     allow_gateway(&world.kafka, &user);
     let authority = folder.join("ca.crt").display().to_string();
     let url = format!("{}?sslmode=verify-full&sslrootcert={authority}", world.database.url("gateway"));
