@@ -31,7 +31,7 @@ pictures: ## docs/dashboards/*.svg, from a whole end-to-end run
 life: ## a release uninstalled, reinstalled, upgraded and rolled back on a cluster of its own
 	@hack/test/namespace.sh hack/test/e2e.sh bundle::life
 
-helm4: ## the charts with Helm 4, which takes minutes to build
+helm4: ## the charts with Helm 4, as make test has them too
 	@hack/check/helm4.sh
 
 rebuild: ## the image once more from another clone: the same bytes

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Helm 4 takes the charts as Helm 3 does: lint, the same render from every values file, the same packages.
-# Apart from `make test`, because Helm 4 takes more than two minutes of a core to build.
+# Helm 4 takes the charts as Helm 3 does: lint, and the same render from every values file. The first time it builds Helm 4, which
+# takes more than two minutes of a core: a script of its own, so that `make test` can do it beside something else.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
 . "$HACK/check/tools.sh"

@@ -87,6 +87,8 @@ join "test binaries" "cluster binaries" "Kafka's jars"
 lane "dependencies" dependencies
 lane "lints without features" cargo clippy --locked --no-default-features --all-targets -- -D warnings
 lane "Parley's binaries and image" unlocked "$HACK/image/build.sh"
+# With the time that the others leave: nothing but the end of the builds waits for it.
+lane "charts with Helm 4" unlocked nice "$HACK/check/helm4.sh"
 join "dependencies" "lints without features"
 # What fails here is to fail again. Linking the image's program is work for one core.
 lane "fuzzing" env SEED=1 "$HACK/fuzz.sh" 20
@@ -96,7 +98,7 @@ step "image check" hack/check/image.sh >/dev/null
 step "instruction counts" hack/check/instructions.sh >/dev/null
 
 lane "web client in Chromium" npm --prefix web run --silent chromium
-join "fuzzing" "web client in Chromium"
+join "fuzzing" "web client in Chromium" "charts with Helm 4"
 
 # Tests wait more than they work: one more at a time than there are cores keeps these busy.
 step "unit and integration tests" run_tests env RUST_TEST_THREADS=$(($(nproc) + 1)) cargo test --locked -- --skip chaos::faults
