@@ -96,6 +96,7 @@ join "Parley's binaries and image"
 [ ! -x hack/check/charts.sh ] || step "charts" hack/check/charts.sh >/dev/null
 step "image check" hack/check/image.sh >/dev/null
 step "instruction counts" hack/check/instructions.sh >/dev/null
+step "a release" hack/check/release.sh >/dev/null
 
 lane "web client in Chromium" npm --prefix web run --silent chromium
 join "fuzzing" "web client in Chromium" "charts with Helm 4"
