@@ -37,6 +37,16 @@ web() {
 	npm --prefix web run --silent check
 }
 
+# All targets, and the end-to-end tests, which "all" leaves out: cargo does not heed a name beside it.
+lints() {
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --test e2e -- -D warnings
+}
+test_binaries() {
+	cargo test --locked --no-run --all-targets
+	cargo test --locked --no-run --test e2e
+}
+
 # run_tests COMMAND...: fails the run with the command's own status, after its output was kept. Stacks of an async test name its
 # runtime and little else.
 run_tests() {
@@ -80,9 +90,9 @@ lane "cluster binaries" unlocked "$HACK/cluster/build.sh"
 lane "web client" web
 lane "a registry that is away" hack/test/registry.sh
 join "web client" "a registry that is away"
-lane "lints" cargo clippy --locked --all-targets --test e2e -- -D warnings
+lane "lints" lints
 join "lints"
-lane "test binaries" cargo test --locked --no-run --all-targets --test e2e
+lane "test binaries" test_binaries
 join "test binaries" "cluster binaries" "Kafka's jars"
 lane "dependencies" dependencies
 lane "lints without features" cargo clippy --locked --no-default-features --all-targets -- -D warnings

@@ -32,13 +32,6 @@ pub(crate) fn kubectl(args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// Runs a script of `hack/` and gives what it prints.
-pub(crate) fn script(path: &str, args: &[&str]) -> String {
-    let output = Command::new("bash").arg(root().join(path)).args(args).output().expect("bash runs");
-    assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
 /// Runs one of Kafka's console tools against the system's broker.
 pub(crate) fn kafka_tool(class: &str, args: &[&str], input: &str) -> String {
     let mut child = Command::new(root().join("hack/kafka/java.sh"))
