@@ -22,4 +22,6 @@ else
 	# Uninstalls, reinstalls, upgrades, rolls back, and ends with the deletion of the namespace.
 	run bundle::life
 	"$here/marker.sh"
+	# Takes away what is left, and installs it all anew as the documentation says.
+	run bundle::pages
 fi

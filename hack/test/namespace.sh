@@ -3,7 +3,7 @@
 # mount and PID namespaces of its own, after clearing what an earlier run left. When the
 # command ends, or this is killed, everything that it started ends with it.
 #
-# In the environment of COMMAND: KUBECONFIG, and kubectl and helm on the PATH.
+# In the environment of COMMAND: KUBECONFIG, and kubectl, helm and the image's programs on the PATH.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
 
@@ -29,7 +29,7 @@ if [ "${TEST_NAMESPACE_STATE:-}" = entering ]; then
 	rm -rf --one-file-system "$CLUSTER_STATE"
 	before=$(mktemp)
 	"$HACK/cluster/leftovers.sh" save "$before" "$CLUSTER_CGROUP"
-	export TEST_NAMESPACE_STATE=entered KUBECONFIG=$CLUSTER_STATE/kubeconfig PATH=$CACHE/cluster/bin:$PATH
+	export TEST_NAMESPACE_STATE=entered KUBECONFIG=$CLUSTER_STATE/kubeconfig PATH=$CACHE/cluster/bin:$CACHE/image/bin:$PATH
 	status=0
 	"$@" || status=$?
 	[ $status = 0 ] || keep_logs

@@ -1,13 +1,11 @@
 //! The main promise: two people chat while the chat topic grows under them, the pool follows, and nothing is lost or doubled.
 
-use std::process::Command;
-
 use parley::loadgen::{ChatArgs, run_chat};
 use serde_json::Value;
 
 use crate::{
     browser::TwoUsers,
-    cluster::{eventually, gateway, kubectl},
+    cluster::{eventually, gateway, kubectl, sql},
 };
 
 /// Sets the partitions of one topic in the set, as a person with an editor would.
@@ -31,13 +29,8 @@ fn workers_ready(pool: &str) -> String {
 
 /// How many messages of the load PostgreSQL has: other tests talk meanwhile too.
 fn messages_of_the_load() -> u64 {
-    let kubeconfig = std::path::PathBuf::from(std::env::var("KUBECONFIG").expect("run through make test"));
-    let password = std::fs::read_to_string(kubeconfig.with_file_name("postgres").join("postgres.password"));
-    let url = format!("postgres://postgres:{}@10.244.0.1:5432/parley", password.expect("it was made").trim());
-    let count = "SELECT count(*) FROM messages WHERE writer_id LIKE 'load-%'";
-    let output = Command::new("psql").args(["-XqAt", "-d", &url, "-c", count]).output().expect("psql runs");
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.trim().parse().unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+    let count = sql("parley", "SELECT count(*) FROM messages WHERE writer_id LIKE 'load-%'");
+    count.parse().expect("a number")
 }
 
 /// How many partitions the status says that Kafka has.

@@ -1,10 +1,6 @@
 //! A release from its uninstallation to the end of its namespace: an older chart, an upgrade, a rollback; data outlives them all.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use hyper::Method;
 use parley::{
@@ -13,7 +9,7 @@ use parley::{
 };
 use serde_json::json;
 
-use crate::cluster::{DEADLINE, eventually, gateway, helm, kafka_tool, kubectl, root};
+use crate::cluster::{DEADLINE, Folder, eventually, gateway, helm, kafka_tool, kubectl, root};
 
 /// A set whose deletion waits for a controller.
 const DELETING: &str = "apiVersion: parley.dev/v1alpha1
@@ -21,27 +17,6 @@ kind: ChatTopicSet
 metadata: {name: deleting}
 spec: {deletionPolicy: Delete, topics: [{name: life-deleting}]}
 ";
-
-/// A folder that goes with its owner.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("parley-life-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("a folder can be made");
-        Self(path)
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder can be made");
@@ -183,7 +158,7 @@ async fn works(after: &str, before: &Before) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_goes_and_comes_back_and_its_data_stays() {
     const NEW: &str = "unmanagedConfig";
-    let folder = Folder::new();
+    let folder = Folder::new("life");
     let values = folder.file("values.yaml");
     fs::write(&values, helm(&["get", "values", "parley", "-o", "yaml"])).expect("a file can be written");
     let current = root().join("charts/parley").display().to_string();
