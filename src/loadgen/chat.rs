@@ -65,6 +65,8 @@ pub struct ChatReport {
     pub max_ms: f64,
     /// Streams that ended and were resumed.
     pub reconnects: u64,
+    /// `reconnect` events: a gateway ended the stream itself and asked to come back, as one does that is about to stop.
+    pub sent_away: u64,
     /// `resync` events: the gateway could not prove that nothing was missed.
     pub resyncs: u64,
     /// Streams whose connection ended before they did: of a gateway that was killed, or whose end somebody cut off.
@@ -88,6 +90,7 @@ struct Shared {
     latency: Histogram<u64>,
     given_up: usize,
     reconnects: u64,
+    sent_away: u64,
     resyncs: u64,
     cut: u64,
     breaches: Vec<String>,
@@ -118,6 +121,7 @@ pub async fn run_chat(args: &ChatArgs) -> Result<ChatReport, SetupError> {
         latency,
         given_up: 0,
         reconnects: 0,
+        sent_away: 0,
         resyncs: 0,
         cut: 0,
         breaches: Vec::new(),
@@ -158,6 +162,7 @@ pub async fn run_chat(args: &ChatArgs) -> Result<ChatReport, SetupError> {
             p99_ms: at(0.99),
             max_ms: at(1.0),
             reconnects: s.reconnects,
+            sent_away: s.sent_away,
             resyncs: s.resyncs,
             cut: s.cut,
             breaches: s.breaches.clone(),
@@ -302,6 +307,7 @@ async fn listen_once(
                 *live = true;
                 with(state, |s| s.live += 1);
             }
+            "reconnect" => with(state, |s| s.sent_away += 1),
             "resync" => with(state, |s| s.resyncs += 1),
             _ => {}
         }
