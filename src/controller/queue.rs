@@ -130,10 +130,10 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// The set is gone.
+    /// The set is gone. What was asked for meanwhile is still due: the round that finds no set takes away all that is known of it.
     pub(crate) fn forget(&self, key: &SetKey) {
         let mut items = self.lock();
-        if items.get(key).is_some_and(|item| !item.running) {
+        if items.get(key).is_some_and(|item| !item.running && item.due.is_none()) {
             items.remove(key);
         }
     }
@@ -171,6 +171,22 @@ mod tests {
         assert_eq!(queue.take(now), Ok(key("a")));
         queue.ended_at(&key("a"), Ended::Done(None), now);
         assert_eq!(queue.take(now), Err(None));
+    }
+
+    /// Regression: who was deleted while a round of its own ran was forgotten with the round that would have taken its series away
+    /// and ended the looks at its topics.
+    #[test]
+    fn who_goes_while_it_runs_is_looked_at_once_more() {
+        let (queue, now) = (Queue::default(), Instant::now());
+        queue.push_at(&key("a"), now);
+        assert_eq!(queue.take(now), Ok(key("a")));
+        queue.push_at(&key("a"), now);
+        queue.ended_at(&key("a"), Ended::Done(Some(Duration::from_secs(600))), now);
+        queue.forget(&key("a"));
+        assert_eq!(queue.take(now), Ok(key("a")));
+        queue.ended_at(&key("a"), Ended::Done(None), now);
+        queue.forget(&key("a"));
+        assert!(queue.lock().is_empty());
     }
 
     #[test]
