@@ -107,7 +107,8 @@ impl Partition {
         let mut full_at: Option<Instant> = None;
         while !self.end.is_cancelled() {
             take(&mut batch, most, || Some(self.queue.poll(Duration::ZERO)?.map(Held)));
-            if batch.len() >= most {
+            // A timer, even one of no time, is a millisecond.
+            if batch.len() >= most || (wait.is_zero() && !batch.is_empty()) {
                 break;
             }
             if !batch.is_empty() {

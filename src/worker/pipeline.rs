@@ -30,6 +30,9 @@ use crate::{
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// How often a batch is run again at once because somebody else wrote the same rows. After that it waits like any other.
 const CONFLICTS: u32 = 8;
+/// From so many records in a batch on, the next one waits to fill. Where fewer come in the time that a batch takes, waiting would
+/// make each of them later and save little.
+const MANY: usize = 16;
 
 /// Why a partition ended before its batch did.
 enum Ended {
@@ -85,9 +88,11 @@ impl Line<'_> {
         } else {
             parts.settings.batch_records
         };
+        let mut before = 0;
         loop {
             let take = self.turns.take.lock().await;
-            let held = self.partition.fill(most, parts.settings.batch_wait).await;
+            let held = self.partition.fill(most, patience(before, parts.settings.batch_wait)).await;
+            before = held.len();
             let Some(last) = held.last() else { return Ok(()) };
             fault::point("poll", self.kind);
             let offset = last.offset();
@@ -326,6 +331,11 @@ impl Run<'_> {
     }
 }
 
+/// How long a batch waits to fill, by how many the one before it held.
+fn patience(before: usize, wait: Duration) -> Duration {
+    if before < MANY { Duration::ZERO } else { wait }
+}
+
 /// Growing waits with jitter.
 struct Waits(Duration);
 
@@ -338,5 +348,20 @@ impl Waits {
         let wait = self.0;
         self.0 = (wait * 2).min(BACKOFF.1);
         wait.mul_f64(rand::random_range(0.5..1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who talks alone is not kept waiting for others; where many talk, they share a transaction.
+    #[test]
+    fn only_a_busy_partition_waits_for_a_batch_to_fill() {
+        let wait = Duration::from_millis(3);
+        assert_eq!(patience(0, wait), Duration::ZERO, "the first of all");
+        assert_eq!(patience(MANY - 1, wait), Duration::ZERO);
+        assert_eq!(patience(MANY, wait), wait);
+        assert_eq!(patience(500, wait), wait);
     }
 }
