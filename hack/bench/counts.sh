@@ -18,7 +18,8 @@ RUN=$STATES/bench-counts
 
 install_packages linux-perf jq
 mountpoint -q /sys/kernel/tracing || mount -t tracefs parley-trace /sys/kernel/tracing || die "tracefs cannot be mounted: nothing can be counted"
-PROBES=(malloc calloc realloc aligned_alloc)
+# glibc's, for librdkafka and OpenSSL, and those that our own allocations go through.
+PROBES=(malloc calloc realloc aligned_alloc mi_malloc_aligned mi_zalloc_aligned mi_realloc_aligned)
 
 probes() {
 	local function

@@ -5,6 +5,9 @@ use std::{path::Path, process::ExitCode};
 
 use parley::process::main as serve;
 
+#[global_allocator]
+static MEMORY: parley::process::Allocator = parley::process::Allocator;
+
 #[expect(clippy::print_stderr, reason = "there is no log before there is a service")]
 fn main() -> ExitCode {
     let called = std::env::args_os().next().unwrap_or_default();

@@ -24,6 +24,9 @@ pub use exit::Exit;
 pub(crate) use flags::one_line;
 pub use flags::{LogFormat, ProcessArgs};
 pub use health::{Dependency, Health};
+/// Where the programs take memory from (docs/decisions.md). Each names it itself, so that the tests, which run under a memory checker
+/// too, keep the system's.
+pub use mimalloc::MiMalloc as Allocator;
 pub use secret::{Secret, SecretError};
 pub use shutdown::Shutdown;
 
