@@ -195,7 +195,7 @@ mod tests {
             replicas: 1,
             settling: false,
             led: true,
-            config: Ok(BTreeMap::new()),
+            config: Ok(std::sync::Arc::default()),
         };
         let live = BTreeMap::from([
             ("a".to_owned(), Live::Present(there.clone())),

@@ -5,12 +5,8 @@ use std::collections::BTreeMap;
 use super::plan::{Deed, TopicPlan};
 use crate::{
     api::{Reason, TopicState},
-    kafka::admin::{Admin, ApiError, ConfigChange, NewTopic, PerTopic},
+    kafka::admin::{Admin, ApiError, CHANGES_AT_ONCE, ConfigChange, NewTopic, PerTopic},
 };
-
-/// The most topics in one call that makes or grows topics: a broker works on a call as a whole, and it must be done
-/// well within the admin timeout.
-const CREATE_BATCH: usize = 100;
 
 /// What came of each deed.
 #[derive(Debug, Default)]
@@ -49,8 +45,8 @@ fn calls(plans: &[TopicPlan]) -> Vec<Call> {
             }
         }
     }
-    let create = create.chunks(CREATE_BATCH).map(|batch| Call::Create(batch.to_vec()));
-    let grow = grow.chunks(CREATE_BATCH).map(|batch| Call::Grow(batch.to_vec()));
+    let create = create.chunks(CHANGES_AT_ONCE).map(|batch| Call::Create(batch.to_vec()));
+    let grow = grow.chunks(CHANGES_AT_ONCE).map(|batch| Call::Grow(batch.to_vec()));
     let configure = (!configure.is_empty()).then_some(Call::Configure(configure));
     create.chain(grow).chain(configure).collect()
 }
@@ -198,7 +194,7 @@ mod tests {
                     }
                 };
                 prop_assert!(kind >= last, "a call of kind {} after one of kind {}", kind, last);
-                prop_assert!(!deeds.is_empty() && (kind == 2 || deeds.len() <= CREATE_BATCH));
+                prop_assert!(!deeds.is_empty() && (kind == 2 || deeds.len() <= CHANGES_AT_ONCE));
                 last = kind;
                 asked += deeds.len();
                 for (name, deed) in deeds {

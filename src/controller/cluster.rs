@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use super::{
     ownership::SetKey,
-    plan::{Live, LiveTopic},
+    plan::{Live, LiveTopic, TopicConfig},
 };
-use crate::kafka::admin::{Admin, ApiError, ConfigSource, PerTopic, TopicDescription};
+use crate::kafka::admin::{Admin, ApiError, CONFIGS_AT_ONCE, ConfigSource, Keys, PerTopic, TopicDescription};
 
 /// A round may take at most this share of the time: after one that took a second come fifty of rest.
 const POLL_SHARE: u32 = 50;
@@ -22,11 +22,12 @@ const POLL_MAX: Duration = Duration::from_secs(120);
 const POLL_FAILED: Duration = Duration::from_secs(1);
 /// Configuration, the larger answer, is read on every so many-th round.
 const CONFIG_ROUNDS: u64 = 3;
-/// Topics whose configuration is read at once: a broker tells some forty settings of each, of which few are set on it. All of ten
-/// thousand topics took 150 MB.
-const CONFIGS_AT_ONCE: usize = 250;
 /// The brokers' own settings change with a restart of theirs at most.
 const BROKER_EVERY: Duration = Duration::from_secs(600);
+
+/// Topics that are looked after, and the keys of their configuration that matter: those that are declared or were once set. What
+/// else is set on a topic is somebody else's, and a broker that is asked for all tells some forty keys of each.
+pub(crate) type Wanted = BTreeMap<String, Keys>;
 
 /// One cluster behind one connection.
 #[derive(Debug)]
@@ -46,7 +47,9 @@ struct State {
     /// Why the last round failed; none when it did not.
     error: Option<ApiError>,
     topics: BTreeMap<String, Seen>,
-    wanted: BTreeMap<SetKey, BTreeSet<String>>,
+    /// Every configuration that some topic has, once.
+    configs: BTreeSet<TopicConfig>,
+    wanted: BTreeMap<SetKey, Wanted>,
 }
 
 #[derive(Debug)]
@@ -65,7 +68,7 @@ impl Cluster {
     }
 
     /// The topics that a set wants to be looked after; replaces what it wanted before.
-    pub(crate) fn want(&self, key: &SetKey, topics: BTreeSet<String>) {
+    pub(crate) fn want(&self, key: &SetKey, topics: Wanted) {
         let mut state = self.lock();
         if state.wanted.get(key) == Some(&topics) {
             return;
@@ -110,7 +113,8 @@ impl Cluster {
         };
         if !missing.is_empty() {
             let at = Instant::now();
-            let seen = self.describe(missing, true).await?;
+            let keys = self.lock().keys_of(&missing);
+            let seen = self.describe(missing, Some(keys)).await?;
             let mut state = self.lock();
             for (name, live) in seen {
                 state.topics.insert(name, Seen { live, at });
@@ -128,20 +132,29 @@ impl Cluster {
         let brokers = self.admin.describe_cluster().await?.brokers;
         let mut answers = Vec::with_capacity(brokers.len());
         for broker in brokers {
-            answers.push(self.admin.describe_topics_by(Some(broker), grown.keys().cloned().collect()).await?);
+            answers.push(self.admin.describe_topics_by(broker, grown.keys().cloned().collect()).await?);
         }
         Ok(known_by_all(grown, &answers))
     }
 
-    async fn describe(&self, topics: Vec<String>, configs: bool) -> Result<BTreeMap<String, Live>, ApiError> {
+    /// Topics as they are, with the values of those keys; without any where no key is asked for.
+    async fn describe(
+        &self,
+        topics: Vec<String>,
+        keys: Option<Wanted>,
+    ) -> Result<BTreeMap<String, Live>, ApiError> {
         let described = self.admin.describe_topics(topics).await?;
-        let present: Vec<String> =
-            described.iter().filter(|(_, topic)| topic.is_ok()).map(|(name, _)| name.clone()).collect();
+        let mut keys = keys.unwrap_or_default();
+        let present = described.iter().filter(|(_, topic)| topic.is_ok());
+        let asked: Vec<(String, Keys)> = present
+            .filter_map(|(name, _)| keys.remove_entry(name))
+            .filter(|(_, keys)| !keys.is_empty())
+            .collect();
         let mut set = BTreeMap::new();
-        if configs {
-            for some in present.chunks(CONFIGS_AT_ONCE) {
-                set.extend(set_on_topics(self.admin.describe_configs(some.to_vec()).await?));
-            }
+        for some in asked.chunks(CONFIGS_AT_ONCE) {
+            let some = set_on_topics(self.admin.describe_configs(some.to_vec()).await?);
+            let mut state = self.lock();
+            set.extend(some.map(|(name, config)| (name, config.map(|config| state.shared(config)))));
         }
         let live = described.into_iter().map(|(name, outcome)| {
             let live = match outcome {
@@ -173,10 +186,7 @@ impl Cluster {
     }
 
     async fn round(&self, configs: bool) -> BTreeSet<SetKey> {
-        let wanted: Vec<String> = {
-            let state = self.lock();
-            state.wanted.values().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect()
-        };
+        let wanted = self.lock().all_wanted();
         let at = Instant::now();
         let outcome = self.look(wanted, configs).await;
         let mut state = self.lock();
@@ -203,7 +213,8 @@ impl Cluster {
                     state.topics.insert(name, Seen { live, at });
                 }
                 state.drop_unwanted();
-                let concerned = |topics: &BTreeSet<String>| everybody || !topics.is_disjoint(&changed);
+                let concerned =
+                    |topics: &Wanted| everybody || topics.keys().any(|topic| changed.contains(topic));
                 state
                     .wanted
                     .iter()
@@ -219,9 +230,13 @@ impl Cluster {
         }
     }
 
-    async fn look(&self, wanted: Vec<String>, configs: bool) -> Result<Looked, ApiError> {
+    async fn look(&self, wanted: Wanted, configs: bool) -> Result<Looked, ApiError> {
         let cluster = self.admin.describe_cluster().await?;
-        let seen = if wanted.is_empty() { BTreeMap::new() } else { self.describe(wanted, configs).await? };
+        let seen = if wanted.is_empty() {
+            BTreeMap::new()
+        } else {
+            self.describe(wanted.keys().cloned().collect(), configs.then_some(wanted)).await?
+        };
         let auto_create = self.look_at_broker(&cluster.brokers).await;
         Ok(Looked { id: cluster.id, seen, auto_create })
     }
@@ -264,9 +279,40 @@ struct Looked {
 }
 
 impl State {
+    /// Everything that anybody wants.
+    fn all_wanted(&self) -> Wanted {
+        let mut all = Wanted::new();
+        for (topic, keys) in self.wanted.values().flatten() {
+            let known = all.entry(topic.clone()).or_insert_with(|| Arc::clone(keys));
+            join(known, keys);
+        }
+        all
+    }
+
+    /// The keys that anybody wants to know of these topics.
+    fn keys_of(&self, topics: &[String]) -> Wanted {
+        let mut all = Wanted::new();
+        for topic in topics {
+            let keys = all.entry(topic.clone()).or_default();
+            self.wanted.values().filter_map(|wanted| wanted.get(topic)).for_each(|more| join(keys, more));
+        }
+        all
+    }
+
+    /// The same configuration, as everybody has it who has the same.
+    fn shared(&mut self, config: BTreeMap<String, String>) -> TopicConfig {
+        if let Some(known) = self.configs.get(&config) {
+            return Arc::clone(known);
+        }
+        let config = Arc::new(config);
+        self.configs.insert(Arc::clone(&config));
+        config
+    }
+
     fn drop_unwanted(&mut self) {
-        let wanted: BTreeSet<&String> = self.wanted.values().flatten().collect();
+        let wanted: BTreeSet<&String> = self.wanted.values().flat_map(BTreeMap::keys).collect();
         self.topics.retain(|topic, _| wanted.contains(topic));
+        self.configs.retain(|config| Arc::strong_count(config) > 1);
     }
 }
 
@@ -292,29 +338,29 @@ fn keep_config(live: &mut Live, before: Option<&Live>) {
     }
 }
 
+/// Adds keys to keys, without a copy where nothing is added.
+fn join(keys: &mut Keys, more: &Keys) {
+    if keys.is_empty() {
+        *keys = Arc::clone(more);
+    } else if !more.is_subset(keys) {
+        Arc::make_mut(keys).extend(more.iter().cloned());
+    }
+}
+
 /// Only the values set on the topics themselves are kept: the others are somebody else's, and by far the most.
 fn set_on_topics(
     configs: PerTopic<Vec<crate::kafka::admin::ConfigEntry>>,
-) -> BTreeMap<String, Result<BTreeMap<String, String>, ApiError>> {
-    configs
-        .into_iter()
-        .map(|(name, entries)| {
-            let set = entries.map(|entries| {
-                entries
-                    .into_iter()
-                    .filter(|entry| entry.source == ConfigSource::Topic)
-                    .filter_map(|entry| Some((entry.key, entry.value?)))
-                    .collect()
-            });
-            (name, set)
-        })
-        .collect()
+) -> impl Iterator<Item = (String, Result<BTreeMap<String, String>, ApiError>)> {
+    configs.into_iter().map(|(name, entries)| {
+        let set = entries.map(|entries| {
+            let set = entries.into_iter().filter(|entry| entry.source == ConfigSource::Topic);
+            set.filter_map(|entry| Some((entry.key, entry.value?))).collect()
+        });
+        (name, set)
+    })
 }
 
-fn live_topic(
-    topic: &TopicDescription,
-    config: Option<Result<BTreeMap<String, String>, ApiError>>,
-) -> LiveTopic {
+fn live_topic(topic: &TopicDescription, config: Option<Result<TopicConfig, ApiError>>) -> LiveTopic {
     let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     LiveTopic {
         id: topic.id.clone(),
@@ -322,29 +368,9 @@ fn live_topic(
         replicas: topic.partitions.iter().map(|p| count(p.replicas)).min().unwrap_or(0),
         settling: topic.partitions.iter().any(|p| p.in_sync < p.replicas),
         led: topic.partitions.iter().all(|p| p.has_leader),
-        config: config.unwrap_or_else(|| Ok(BTreeMap::new())),
+        config: config.unwrap_or_else(|| Ok(TopicConfig::default())),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kafka::admin::PartitionDescription;
-
-    /// Partitions first, seen by all brokers, then the workers.
-    #[test]
-    fn growth_is_known_when_the_last_broker_knows_it() {
-        let answer = |partitions: usize, has_leader: bool| -> PerTopic<TopicDescription> {
-            let partition = PartitionDescription { replicas: 1, in_sync: 1, has_leader };
-            let topic = TopicDescription { id: "id".to_owned(), partitions: vec![partition; partitions] };
-            vec![("t".to_owned(), Ok(topic)), ("other".to_owned(), Err(ApiError::unseen("other")))]
-        };
-        let grown = BTreeMap::from([("t".to_owned(), 3), ("other".to_owned(), 1)]);
-        let t = BTreeSet::from(["t".to_owned()]);
-        assert_eq!(known_by_all(&grown, &[answer(3, true), answer(4, true)]), t);
-        for late in [answer(2, true), answer(3, false), Vec::new()] {
-            assert_eq!(known_by_all(&grown, &[answer(3, true), late]), BTreeSet::new());
-        }
-        assert_eq!(known_by_all(&grown, &[]), BTreeSet::new(), "nobody answered");
-    }
-}
+mod tests;

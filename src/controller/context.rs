@@ -12,7 +12,10 @@ use kube::{
     core::{ApiResource, DynamicObject},
 };
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
 
 use super::{
     clusters::Clusters,
@@ -100,10 +103,16 @@ pub(crate) struct Context {
     pub(crate) poll_every: std::time::Duration,
     /// How long the deletion of a set may wait for its topics.
     pub(crate) finalizer_deadline: std::time::Duration,
+    /// Topics of the sets that are worked on at this moment: see [`Context::room`].
+    pub(crate) in_hand: Semaphore,
     pub(crate) memos: Mutex<BTreeMap<SetKey, Memo>>,
     /// What is remembered of the lag of each pool, by set and worker.
     pub(crate) pools: Mutex<BTreeMap<SetKey, BTreeMap<String, PoolMemory>>>,
 }
+
+/// Topics that are worked on at once, whatever the number of sets: each takes some kilobytes meanwhile, and thirty sets of two hundred
+/// took more memory than all that is known of ten thousand topics. Four of the largest sets fit in.
+pub(crate) const IN_HAND: u16 = 2_000;
 
 /// How to reach sets without losing what a set that does not parse holds.
 pub(crate) fn set_resource() -> ApiResource {
@@ -113,6 +122,13 @@ pub(crate) fn set_resource() -> ApiResource {
 impl Context {
     fn memos(&self) -> MutexGuard<'_, BTreeMap<SetKey, Memo>> {
         self.memos.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is room to work on the topics of a set, in the order of asking.
+    pub(crate) async fn room(&self, key: &SetKey) -> Option<SemaphorePermit<'_>> {
+        let topics = self.sets.get(key).map_or(1, |entry| entry.claim.topics.len());
+        let topics = u16::try_from(topics).unwrap_or(IN_HAND).clamp(1, IN_HAND);
+        self.in_hand.acquire_many(topics.into()).await.ok()
     }
 
     pub(crate) fn memo(&self, key: &SetKey) -> Memo {

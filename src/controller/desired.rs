@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::api::{ChatTopicSetSpec, PartitionIncreasePolicy, TopicSpec};
+use super::cluster::Wanted;
+use crate::{
+    api::{ChatTopicSetSpec, PartitionIncreasePolicy, TopicSpec, TopicStatus},
+    kafka::admin::Keys,
+};
 
 /// One topic as it should be, with the defaults of the set worked in.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +83,22 @@ fn config_value(key: &str, value: &Value) -> Result<String, String> {
         }
         Value::Null => Err(format!("config {key}: no value")),
     }
+}
+
+/// The topics, each with the keys that are declared or remembered.
+pub(crate) fn wanted(desired: &[DesiredTopic], memory: &BTreeMap<&str, &TopicStatus>) -> Wanted {
+    // Most topics of a set ask for the same.
+    let mut all: BTreeSet<Keys> = BTreeSet::new();
+    let mut shared = |keys: BTreeSet<String>| {
+        let keys = all.get(&keys).cloned().unwrap_or_else(|| Keys::new(keys));
+        all.insert(Keys::clone(&keys));
+        keys
+    };
+    let keys = |topic: &DesiredTopic| {
+        let owned = memory.get(topic.name.as_str()).into_iter().flat_map(|memory| &memory.owned_config);
+        topic.config.iter().flat_map(BTreeMap::keys).chain(owned).cloned().collect()
+    };
+    desired.iter().map(|topic| (topic.name.clone(), shared(keys(topic)))).collect()
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ fn seen(there: &There, name: &str) -> Live {
         replicas: seen.replicas.max(1),
         settling: seen.settling,
         led: seen.led,
-        config: Ok(seen.config.clone()),
+        config: Ok(seen.config.clone().into()),
     })
 }
 
@@ -178,7 +178,7 @@ pub(super) fn perform(live: &Live, deeds: &[Deed]) -> Live {
                     replicas: topic.replicas.unwrap_or(1),
                     settling: false,
                     led: true,
-                    config: Ok(topic.config.clone()),
+                    config: Ok(topic.config.clone().into()),
                 });
             }
             (Deed::Grow(to), Live::Present(topic)) => {
@@ -187,6 +187,7 @@ pub(super) fn perform(live: &Live, deeds: &[Deed]) -> Live {
             }
             (Deed::Configure(changes), Live::Present(topic)) => {
                 let Ok(config) = &mut topic.config else { unreachable!("configured blindly") };
+                let config = std::sync::Arc::make_mut(config);
                 for change in changes {
                     match change {
                         ConfigChange::Set { key, value } => drop(config.insert(key.clone(), value.clone())),

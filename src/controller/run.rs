@@ -3,12 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use kube::{Api, Client, api::ListParams, core::DynamicObject};
-use tokio::{sync::oneshot, task::JoinSet};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task::JoinSet,
+};
 
 use super::{
     RunArgs,
     clusters::{Calls, Clusters},
-    context::{Context, set_resource},
+    context::{Context, IN_HAND, set_resource},
     events::{EventReason, Recorder},
     kinds,
     lease::{Candidate, Leadership, LeaseSettings},
@@ -225,6 +228,7 @@ async fn start(setup: &Setup, leadership: Leadership) -> JoinSet<()> {
         scale_manager: setup.scale_manager.clone(),
         poll_every: Duration::from_secs(setup.args.poll_seconds),
         finalizer_deadline: Duration::from_secs(setup.args.finalizer_deadline_seconds),
+        in_hand: Semaphore::new(IN_HAND.into()),
         memos: std::sync::Mutex::default(),
         pools: std::sync::Mutex::default(),
     });
@@ -254,7 +258,9 @@ async fn start(setup: &Setup, leadership: Leadership) -> JoinSet<()> {
         tasks.spawn(async move {
             loop {
                 let key = queue.next().await;
+                let room = context.room(&key).await;
                 let ended = reconcile(&context, &key).await;
+                drop(room);
                 queue.ended(&key, ended);
                 if context.sets.get(&key).is_none() {
                     queue.forget(&key);

@@ -84,7 +84,6 @@ pub(crate) async fn make_true(
     let Ok(set) = &entry.object else { return Err(ReconcileError::Stale) };
     let desired = desired::topics(&set.spec);
     let names: BTreeSet<String> = desired.iter().map(|d| d.name.clone()).collect();
-    cluster.want(&entry.key, names.clone());
 
     let contended = ctx.memo(&entry.key).fights.contended(set.metadata.generation);
     let others = ctx.sets.others(&entry.key);
@@ -92,6 +91,7 @@ pub(crate) async fn make_true(
     let owners = owners(ctx, entry, &cluster_id, &names, &claims);
     let scene =
         Scene { set, desired: &desired, owners: &owners, cluster_id: &cluster_id, contended: &contended };
+    cluster.want(&entry.key, desired::wanted(&desired, &scene.memory()));
     let mut live = cluster.observe(&names, Some(look_since(ctx, entry, set))).await?;
     announce::created_after_all(ctx, entry, &scene.memory(), &live).await;
     let mut plans = scene.plan(&live);

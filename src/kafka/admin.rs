@@ -8,13 +8,14 @@ use rdkafka::types::RDKafkaErrorCode;
 
 pub use super::admin_types::{
     ApiError, ClusterDescription, ConfigChange, ConfigEntry, ConfigSource, GroupDescription, GroupState,
-    NewTopic, OffsetSpec, PartitionDescription, TopicDescription,
+    Keys, NewTopic, OffsetSpec, PartitionDescription, TopicDescription,
 };
 use super::{
     KafkaSettings,
     admin_types::{Reply, Request},
     coordinated::Coordinated,
     ffi::Native,
+    gathered::{AboutTopic, Gathered},
 };
 
 /// One result per topic that was asked about.
@@ -34,6 +35,7 @@ pub type TimeLeft = Arc<dyn Fn() -> Duration + Send + Sync>;
 pub struct Admin {
     native: Arc<Native>,
     groups: Arc<Coordinated>,
+    lanes: Arc<Lanes>,
     settings: KafkaSettings,
     timeout: Duration,
     left: Option<TimeLeft>,
@@ -70,9 +72,38 @@ pub(super) const CLIENT_ID: &str = "parley-controller";
 /// How long a broker is looked for before a request, after one that was not answered.
 const MEETING: Duration = Duration::from_secs(5);
 
-/// The most topics in one describe or change: keeps requests and answers well under the brokers' 100 MB and one
+/// The most topics or groups in one describe: keeps requests and answers well under the brokers' 100 MB and one
 /// answer's parsing in the milliseconds.
 const BATCH: usize = 1_000;
+/// The most topics in one call that changes some: a broker works on a call as a whole, and it must be done well within the
+/// admin timeout.
+pub const CHANGES_AT_ONCE: usize = 100;
+/// The most topics whose configuration is read at once: of one whose every key is asked for a broker tells some forty, each with where
+/// it comes from. All of ten thousand topics took 150 MB.
+pub const CONFIGS_AT_ONCE: usize = 250;
+
+/// The calls that callers of one moment share.
+struct Lanes {
+    describe: Gathered<String, TopicDescription>,
+    configs: Gathered<(String, Keys), Vec<ConfigEntry>>,
+    create: Gathered<NewTopic, ()>,
+    grow: Gathered<(String, usize), ()>,
+    alter: Gathered<(String, Vec<ConfigChange>), ()>,
+    delete: Gathered<String, ()>,
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self {
+            describe: Gathered::new(BATCH),
+            configs: Gathered::new(CONFIGS_AT_ONCE),
+            create: Gathered::new(CHANGES_AT_ONCE),
+            grow: Gathered::new(CHANGES_AT_ONCE),
+            alter: Gathered::new(CHANGES_AT_ONCE),
+            delete: Gathered::new(CHANGES_AT_ONCE),
+        }
+    }
+}
 
 impl Admin {
     /// Makes a client; connecting happens in the background, and calls wait for it.
@@ -85,7 +116,15 @@ impl Admin {
         config.set("topic.metadata.refresh.interval.ms", "10000");
         let native = Native::start(&config).map_err(refused)?;
         let settings = settings.clone();
-        Ok(Self { native, groups: Arc::default(), settings, timeout, left: None, observer })
+        Ok(Self {
+            native,
+            groups: Arc::default(),
+            lanes: Arc::default(),
+            settings,
+            timeout,
+            left: None,
+            observer,
+        })
     }
 
     /// Gives no call more time than is left, and sends none when nothing is.
@@ -138,20 +177,24 @@ impl Admin {
         outcome
     }
 
-    async fn per_topic<T, R>(
+    /// Asks about topics in as few calls as they fit in, each shared with whoever asks the same at that time.
+    async fn per_topic<T: AboutTopic, R>(
         &self,
+        lane: &Gathered<T, R>,
         items: Vec<T>,
         request: impl Fn(Vec<T>) -> Request,
         reply: impl Fn(Reply) -> Option<PerTopic<R>>,
     ) -> Result<PerTopic<R>, ApiError> {
+        let (request, reply) = (&request, &reply);
+        let call = |batch| async move { reply(self.ask(request(batch)).await?).ok_or_else(mismatch) };
         let mut all = Vec::with_capacity(items.len());
         let mut items = items.into_iter();
         loop {
-            let batch: Vec<T> = items.by_ref().take(BATCH).collect();
+            let batch: Vec<T> = items.by_ref().take(lane.most()).collect();
             if batch.is_empty() {
                 return Ok(all);
             }
-            all.extend(reply(self.ask(request(batch)).await?).ok_or_else(mismatch)?);
+            all.extend(lane.ask(batch, call).await?);
         }
     }
 
@@ -171,7 +214,8 @@ impl Admin {
     /// # Errors
     /// When no broker answers in time.
     pub async fn describe_topics(&self, topics: Vec<String>) -> Result<PerTopic<TopicDescription>, ApiError> {
-        self.describe_topics_by(None, topics).await
+        let request = |topics| Request::DescribeTopics { topics, broker: None };
+        self.per_topic(&self.lanes.describe, topics, request, described).await
     }
 
     /// The same as one broker knows it: each learns of a change by itself, a moment later than the others.
@@ -180,15 +224,15 @@ impl Admin {
     /// When that broker does not answer in time.
     pub async fn describe_topics_by(
         &self,
-        broker: Option<i32>,
+        broker: i32,
         topics: Vec<String>,
     ) -> Result<PerTopic<TopicDescription>, ApiError> {
-        let request = |topics| Request::DescribeTopics { topics, broker };
-        self.per_topic(topics, request, |reply| match reply {
-            Reply::Described(topics) => Some(topics),
-            _ => None,
-        })
-        .await
+        let mut all = Vec::with_capacity(topics.len());
+        for some in topics.chunks(BATCH) {
+            let request = Request::DescribeTopics { topics: some.to_vec(), broker: Some(broker) };
+            all.extend(described(self.ask(request).await?).ok_or_else(mismatch)?);
+        }
+        Ok(all)
     }
 
     /// The effective configuration of one broker.
@@ -202,15 +246,15 @@ impl Admin {
         }
     }
 
-    /// The effective configuration of topics.
+    /// The effective configuration of topics: of each these keys, or with none of them all that there are.
     ///
     /// # Errors
     /// When no broker answers in time.
     pub async fn describe_configs(
         &self,
-        topics: Vec<String>,
+        topics: Vec<(String, Keys)>,
     ) -> Result<PerTopic<Vec<ConfigEntry>>, ApiError> {
-        self.per_topic(topics, Request::DescribeConfigs, |reply| match reply {
+        self.per_topic(&self.lanes.configs, topics, Request::DescribeConfigs, |reply| match reply {
             Reply::Configs(topics) => Some(topics),
             _ => None,
         })
@@ -226,7 +270,10 @@ impl Admin {
         topics: Vec<NewTopic>,
         validate_only: bool,
     ) -> Result<PerTopic<()>, ApiError> {
-        self.per_topic(topics, |topics| Request::CreateTopics { topics, validate_only }, topics_reply).await
+        let alone = Gathered::new(CHANGES_AT_ONCE);
+        let lane = if validate_only { &alone } else { &self.lanes.create };
+        self.per_topic(lane, topics, |topics| Request::CreateTopics { topics, validate_only }, topics_reply)
+            .await
     }
 
     /// Grows topics to the given total number of partitions.
@@ -238,8 +285,15 @@ impl Admin {
         topics: Vec<(String, usize)>,
         validate_only: bool,
     ) -> Result<PerTopic<()>, ApiError> {
-        self.per_topic(topics, |topics| Request::CreatePartitions { topics, validate_only }, topics_reply)
-            .await
+        let alone = Gathered::new(CHANGES_AT_ONCE);
+        let lane = if validate_only { &alone } else { &self.lanes.grow };
+        self.per_topic(
+            lane,
+            topics,
+            |topics| Request::CreatePartitions { topics, validate_only },
+            topics_reply,
+        )
+        .await
     }
 
     /// Changes configuration key by key (KIP-339), never touching what is not named.
@@ -251,8 +305,15 @@ impl Admin {
         changes: Vec<(String, Vec<ConfigChange>)>,
         validate_only: bool,
     ) -> Result<PerTopic<()>, ApiError> {
-        self.per_topic(changes, |changes| Request::AlterConfigs { changes, validate_only }, topics_reply)
-            .await
+        let alone = Gathered::new(CHANGES_AT_ONCE);
+        let lane = if validate_only { &alone } else { &self.lanes.alter };
+        self.per_topic(
+            lane,
+            changes,
+            |changes| Request::AlterConfigs { changes, validate_only },
+            topics_reply,
+        )
+        .await
     }
 
     /// Deletes topics by name.
@@ -260,7 +321,7 @@ impl Admin {
     /// # Errors
     /// When no broker answers in time; whether something was deleted is then unknown.
     pub async fn delete_topics(&self, topics: Vec<String>) -> Result<PerTopic<()>, ApiError> {
-        self.per_topic(topics, Request::DeleteTopics, topics_reply).await
+        self.per_topic(&self.lanes.delete, topics, Request::DeleteTopics, topics_reply).await
     }
 
     /// Where consumer groups stand.
@@ -311,6 +372,13 @@ pub(super) fn refused(error: rdkafka::error::KafkaError) -> ApiError {
 fn topics_reply(reply: Reply) -> Option<PerTopic<()>> {
     match reply {
         Reply::Topics(topics) => Some(topics),
+        _ => None,
+    }
+}
+
+fn described(reply: Reply) -> Option<PerTopic<TopicDescription>> {
+    match reply {
+        Reply::Described(topics) => Some(topics),
         _ => None,
     }
 }

@@ -1,8 +1,14 @@
 //! What the admin calls take and give: owned values, free of librdkafka's pointers.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use rdkafka::types::RDKafkaErrorCode;
+
+/// Keys of a topic's configuration.
+pub type Keys = Arc<BTreeSet<String>>;
 
 /// One admin call.
 #[derive(Debug)]
@@ -11,7 +17,7 @@ pub(super) enum Request {
     CreatePartitions { topics: Vec<(String, usize)>, validate_only: bool },
     DeleteTopics(Vec<String>),
     AlterConfigs { changes: Vec<(String, Vec<ConfigChange>)>, validate_only: bool },
-    DescribeConfigs(Vec<String>),
+    DescribeConfigs(Vec<(String, Keys)>),
     DescribeBroker(i32),
     DescribeTopics { topics: Vec<String>, broker: Option<i32> },
     DescribeCluster,

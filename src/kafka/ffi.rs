@@ -42,7 +42,8 @@ pub(super) use self::status::{Fate, fate};
 use self::{
     error::{c_string, object},
     objects::{
-        Objects, Options, Partitions, Strings, broker_resource, new_partitions, new_topic, topic_resource,
+        Objects, Options, Partitions, Strings, broker_resource, described_resource, new_partitions,
+        new_topic, topic_resource,
     },
     reply::Event,
 };
@@ -285,7 +286,7 @@ impl Native {
             }
             Request::DescribeConfigs(topics) => {
                 let list = Objects::new(
-                    topics.iter().map(|topic| topic_resource(topic, &[])),
+                    topics.iter().map(|(topic, keys)| described_resource(topic, keys)),
                     sys::rd_kafka_ConfigResource_destroy,
                 )?;
                 unsafe { sys::rd_kafka_DescribeConfigs(rk, list.ptr(), list.len(), options, queue) }

@@ -5,6 +5,7 @@ mod admin_connection;
 mod admin_types;
 mod coordinated;
 mod ffi;
+mod gathered;
 mod group;
 mod log;
 mod partition;

@@ -18,7 +18,10 @@ pub(in crate::controller) mod properties;
 mod tests;
 mod topic;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 pub(crate) use topic::{Owner, TopicPlan, plan_topic};
 
@@ -60,8 +63,11 @@ pub(crate) struct LiveTopic {
     /// Every partition has a leader, and every broker knows of it.
     pub(crate) led: bool,
     /// Values set on the topic itself, or why they could not be read.
-    pub(crate) config: Result<BTreeMap<String, String>, ApiError>,
+    pub(crate) config: Result<TopicConfig, ApiError>,
 }
+
+/// Values by key. Shared, for most topics of a cluster are set alike.
+pub(crate) type TopicConfig = Arc<BTreeMap<String, String>>;
 
 /// One thing to ask of Kafka.
 #[derive(Clone, Debug, PartialEq)]

@@ -47,7 +47,7 @@ fn any_error() -> impl Strategy<Value = ApiError> {
 }
 
 pub(in crate::controller) fn any_live() -> impl Strategy<Value = Live> {
-    let config = prop_oneof![7 => values().prop_map(Ok::<_, ApiError>), 1 => any_error().prop_map(Err)];
+    let config = prop_oneof![7 => values().prop_map(|values| Ok::<_, ApiError>(values.into())), 1 => any_error().prop_map(Err)];
     let present = (
         prop::sample::select(vec!["id", "x"]),
         1..6_i32,

@@ -39,7 +39,7 @@ fn live(id: &str, partitions: i32, pairs: &[(&str, &str)]) -> Live {
         replicas: 1,
         settling: false,
         led: true,
-        config: Ok(config(pairs)),
+        config: Ok(config(pairs).into()),
     })
 }
 
@@ -231,7 +231,7 @@ fn a_running_reassignment_is_no_error() {
         replicas: 2,
         settling: true,
         led: true,
-        config: Ok(BTreeMap::new()),
+        config: Ok(std::sync::Arc::default()),
     });
     let planned = plan(&desired(Some(1), Some(1), &[]), Some(&ours(&[])), &settling, &policies());
     assert_eq!(said(&planned), (TopicState::Ready, Reason::Reconciled, 0));

@@ -3,7 +3,13 @@
 
 mod diff;
 
-use std::{collections::BTreeSet, io::Write as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write as _,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use diff::{SetDiff, TopicDiff};
 use kube::{Api, Client, core::DynamicObject};
@@ -159,10 +165,13 @@ async fn plan(args: &PlanArgs, kubernetes: &Kubernetes, entry: &SetEntry) -> Res
     }
     let desired = desired::topics(&set.spec);
     let names: BTreeSet<String> = desired.iter().map(|d| d.name.clone()).collect();
-    let live = cluster.observe(&names, None).await?;
     let known = kubernetes.get(&entry.key);
     let status = known.and_then(|k| k.object.as_ref().ok()).and_then(|set| set.status.as_ref());
     let status = status.filter(|status| status.cluster_id.as_deref() == Some(id.as_str()));
+    let memory: BTreeMap<&str, &TopicStatus> =
+        status.iter().flat_map(|status| &status.topics).map(|t| (t.name.as_str(), t)).collect();
+    cluster.want(&entry.key, desired::wanted(&desired, &memory));
+    let live = cluster.observe(&names, None).await?;
     let policies = Policies {
         management: set.spec.management_policy,
         drift: set.spec.drift_policy,
@@ -177,8 +186,7 @@ async fn plan(args: &PlanArgs, kubernetes: &Kubernetes, entry: &SetEntry) -> Res
     let mut plans: Vec<TopicPlan> = desired
         .iter()
         .map(|topic| {
-            let memory: Option<&TopicStatus> =
-                status.and_then(|s| s.topics.iter().find(|t| t.name == topic.name));
+            let memory = memory.get(topic.name.as_str()).copied();
             let owner = if mine.observes { Owner::Me } else { topic_owner(&mine, &others, &topic.name) };
             let unseen = Live::Unknown(ApiError::unseen(&topic.name));
             let live = live.get(&topic.name).unwrap_or(&unseen);

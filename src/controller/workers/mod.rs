@@ -245,7 +245,7 @@ mod tests {
                 replicas: 1,
                 settling: false,
                 led,
-                config: Ok(BTreeMap::new()),
+                config: Ok(Arc::default()),
             })
         };
         let with = |b: Option<Live>| -> Option<i32> {

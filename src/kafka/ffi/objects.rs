@@ -1,6 +1,7 @@
 //! What goes in: C objects made from Rust values, each freed by its guard.
 
 use std::{
+    collections::BTreeSet,
     ffi::{CString, c_char, c_int, c_void},
     ptr::{self, NonNull},
     time::Duration,
@@ -138,6 +139,29 @@ pub(super) fn topic_resource(
                 sys::rd_kafka_ConfigResource_add_incremental_config(native, key.as_ptr(), op, value)
             };
             take_error(error)
+        });
+        if let Err(error) = added {
+            // SAFETY: made above and owned here alone.
+            unsafe { sys::rd_kafka_ConfigResource_destroy(native) };
+            return Err(error);
+        }
+    }
+    Ok(native)
+}
+
+/// A topic of whose configuration these keys are asked for; with none of them, all.
+pub(super) fn described_resource(
+    topic: &str,
+    keys: &BTreeSet<String>,
+) -> Result<*mut sys::rd_kafka_ConfigResource_t, ApiError> {
+    let native = topic_resource(topic, &[])?;
+    for key in keys {
+        let added = c_string(key).and_then(|key| {
+            // SAFETY: the object is alive, the strings are copied; only the name of what is asked for is sent.
+            check(
+                unsafe { sys::rd_kafka_ConfigResource_set_config(native, key.as_ptr(), c"".as_ptr()) },
+                ptr::null(),
+            )
         });
         if let Err(error) = added {
             // SAFETY: made above and owned here alone.

@@ -8,7 +8,7 @@ use std::{
 
 use parley::kafka::{
     KafkaSettings,
-    admin::{Admin, ConfigChange, ConfigSource, GroupState, NewTopic, OffsetSpec},
+    admin::{Admin, ConfigChange, ConfigSource, GroupState, Keys, NewTopic, OffsetSpec},
 };
 
 use super::admin;
@@ -62,7 +62,7 @@ async fn topics_and_their_configuration() {
     admin.alter_configs(vec![(name.clone(), reset)], false).await.unwrap()[0].1.clone().unwrap();
     // The broker acknowledges a change before every part of it shows what was changed.
     eventually("the one value that is left", || async {
-        let configs = admin.describe_configs(vec![name.clone()]).await.ok()?;
+        let configs = admin.describe_configs(vec![(name.clone(), Keys::default())]).await.ok()?;
         let entries = configs[0].1.as_ref().ok()?;
         let on_topic: Vec<_> = entries
             .iter()
@@ -72,6 +72,13 @@ async fn topics_and_their_configuration() {
         (on_topic == [("retention.ms", Some("5000"))]).then_some(())
     })
     .await;
+    // Of those that are asked for a broker tells the ones that it knows, whether or not they are set on the topic.
+    let keys: Keys = Arc::new(["no.such", "retention.ms", "segment.ms"].map(str::to_owned).into());
+    let configs = admin.describe_configs(vec![(name.clone(), keys)]).await.unwrap();
+    let told: BTreeMap<_, _> =
+        configs[0].1.as_ref().unwrap().iter().map(|entry| (entry.key.as_str(), entry.source)).collect();
+    assert_eq!(told.keys().copied().collect::<Vec<_>>(), ["retention.ms", "segment.ms"]);
+    assert_eq!(told["retention.ms"], ConfigSource::Topic);
     let bad = admin.alter_configs(vec![(name.clone(), vec![set("no.such", "1")])], false).await.unwrap();
     assert!(
         bad[0].1.as_ref().is_err_and(|error| error.is_invalid_request() && error.message.contains("no.such"))
@@ -103,15 +110,13 @@ async fn every_broker_is_asked_by_itself() {
     admin.create_topics(vec![topic(&name, 2)], false).await.unwrap();
     for broker in brokers {
         eventually("every broker knows it", || async {
-            let described = admin.describe_topics_by(Some(broker), vec![name.clone()]).await.ok()?;
+            let described = admin.describe_topics_by(broker, vec![name.clone()]).await.ok()?;
             (described[0].1.as_ref().ok()?.partitions.len() == 2).then_some(())
         })
         .await;
     }
-    let nobody = tokio::time::timeout(
-        std::time::Duration::from_secs(60),
-        admin.describe_topics_by(Some(99), vec![name]),
-    );
+    let nobody =
+        tokio::time::timeout(std::time::Duration::from_secs(60), admin.describe_topics_by(99, vec![name]));
     assert!(nobody.await.expect("in time").is_err(), "there is no such broker");
 }
 

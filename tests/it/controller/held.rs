@@ -140,8 +140,7 @@ async fn a_pool_grows_when_the_last_broker_knows_the_partitions() {
     kafka.signal(frozen, "STOP");
     rig.apply("s", spec(4)).await;
     eventually("Kafka has grown the topic", || async {
-        let described =
-            rig.admin.describe_topics_by(Some(i32::from(leader)), vec![topic.clone()]).await.ok()?;
+        let described = rig.admin.describe_topics_by(i32::from(leader), vec![topic.clone()]).await.ok()?;
         (described[0].1.as_ref().ok()?.partitions.len() == 4).then_some(())
     })
     .await;

@@ -35,7 +35,7 @@ use kube::{
 };
 use parley::kafka::{
     KafkaSettings,
-    admin::{Admin, ConfigSource, TopicDescription},
+    admin::{Admin, ConfigSource, Keys, TopicDescription},
 };
 use serde_json::{Value, json};
 
@@ -171,8 +171,11 @@ impl Rig {
 
     /// The values set on the topic itself.
     pub(crate) async fn config(&self, topic: &str) -> BTreeMap<String, String> {
-        let described =
-            self.admin.describe_configs(vec![topic.to_owned()]).await.expect("the broker answers");
+        let described = self
+            .admin
+            .describe_configs(vec![(topic.to_owned(), Keys::default())])
+            .await
+            .expect("the broker answers");
         let (_, entries) = described.into_iter().next().expect("one topic");
         entries
             .expect("the topic is there")

@@ -1,0 +1,50 @@
+use super::*;
+use crate::kafka::admin::PartitionDescription;
+
+#[test]
+fn topics_that_are_set_alike_share_it_for_as_long_as_they_are() {
+    let mut state = State::default();
+    let of = |days: u32| BTreeMap::from([("retention.ms".to_owned(), (days * 86_400_000).to_string())]);
+    let (a, b, c) = (state.shared(of(1)), state.shared(of(1)), state.shared(of(2)));
+    assert!(Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &c));
+    drop(c);
+    state.drop_unwanted();
+    assert_eq!(state.configs, BTreeSet::from([a]));
+}
+
+/// Two sets may name one topic: who owns it and who would take it after that both want to know their keys.
+#[test]
+fn everybody_is_asked_for() {
+    let keys = |keys: &[&str]| Keys::new(keys.iter().map(|key| (*key).to_owned()).collect());
+    let set = |name: &str| SetKey { namespace: "ns".to_owned(), name: name.to_owned() };
+    let (t, u) = ("t".to_owned(), "u".to_owned());
+    let first = keys(&["a", "b"]);
+    let mut state = State::default();
+    state
+        .wanted
+        .insert(set("first"), Wanted::from([(t.clone(), Arc::clone(&first)), (u.clone(), keys(&[]))]));
+    state.wanted.insert(set("second"), Wanted::from([(t.clone(), keys(&["c"]))]));
+    let all = Wanted::from([(t.clone(), keys(&["a", "b", "c"])), (u.clone(), keys(&[]))]);
+    assert_eq!(state.all_wanted(), all);
+    assert_eq!(state.keys_of(std::slice::from_ref(&t)), Wanted::from([(t.clone(), keys(&["a", "b", "c"]))]));
+    state.wanted.remove(&set("second"));
+    assert!(Arc::ptr_eq(&state.all_wanted()[&t], &first), "nothing is copied");
+    assert_eq!(state.keys_of(&["nobody's".to_owned()]), Wanted::from([("nobody's".to_owned(), keys(&[]))]));
+}
+
+/// Partitions first, seen by all brokers, then the workers.
+#[test]
+fn growth_is_known_when_the_last_broker_knows_it() {
+    let answer = |partitions: usize, has_leader: bool| -> PerTopic<TopicDescription> {
+        let partition = PartitionDescription { replicas: 1, in_sync: 1, has_leader };
+        let topic = TopicDescription { id: "id".to_owned(), partitions: vec![partition; partitions] };
+        vec![("t".to_owned(), Ok(topic)), ("other".to_owned(), Err(ApiError::unseen("other")))]
+    };
+    let grown = BTreeMap::from([("t".to_owned(), 3), ("other".to_owned(), 1)]);
+    let t = BTreeSet::from(["t".to_owned()]);
+    assert_eq!(known_by_all(&grown, &[answer(3, true), answer(4, true)]), t);
+    for late in [answer(2, true), answer(3, false), Vec::new()] {
+        assert_eq!(known_by_all(&grown, &[answer(3, true), late]), BTreeSet::new());
+    }
+    assert_eq!(known_by_all(&grown, &[]), BTreeSet::new(), "nobody answered");
+}
