@@ -2,7 +2,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/parley/target
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test fuzz image release pictures helm4 rebuild web fmt bench bench-controller bench-gateway bench-worker bench-scaling bench-counts profile life chaos soak
+.PHONY: help up down test fuzz image release pictures helm4 rebuild web fmt bench bench-controller bench-gateway bench-worker bench-scaling bench-counts bench-starts profile life chaos soak
 
 help: ## what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1	/p' Makefile
@@ -57,6 +57,9 @@ bench-scaling: ## the worker's path with 1, 2, 4 and 8 partitions and workers
 
 bench-counts: ## allocations and calls of the system for each message and each delivery
 	@hack/bench/counts.sh
+
+bench-starts: ## how long each program takes until it is ready
+	@hack/bench/starts.sh
 
 profile: ## flame graphs of the worker and the gateway at full load, into docs/benchmarks/
 	@hack/bench/profile.sh

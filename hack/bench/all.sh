@@ -2,7 +2,7 @@
 # make bench: all measurements, and the tables and the picture of docs/benchmarks.md made of them. Root; under half an hour on two
 # quiet cores after the build.
 #
-#   all.sh [PART...]    worker scaling gateway counts controller; what is not measured now keeps its figures on the page
+#   all.sh [PART...]    worker scaling gateway counts starts controller; what is not measured now keeps its figures on the page
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
 . "$LIB/process.sh"
@@ -25,13 +25,13 @@ machine() {
 }
 
 status=0
-[ $# -gt 0 ] || set -- worker scaling gateway counts controller
+[ $# -gt 0 ] || set -- worker scaling gateway counts starts controller
 for what in "$@"; do
 	machine "$what"
 	case $what in
-	worker | scaling | gateway | counts) bash "$HACK/bench/$what.sh" || status=1 ;;
+	worker | scaling | gateway | counts | starts) bash "$HACK/bench/$what.sh" || status=1 ;;
 	controller) bash "$HACK/bench/controller.sh" | tee "$OUT/controller.md" || status=1 ;;
-	*) die "there is nothing to measure of $what: worker scaling gateway counts controller" ;;
+	*) die "there is nothing to measure of $what: worker scaling gateway counts starts controller" ;;
 	esac
 done
 node "$HACK/bench/report.mjs" "$OUT"

@@ -123,9 +123,7 @@ ulimit -n "$(ulimit -Hn)"
 bench_build
 trap bench_down EXIT
 bench_up
-t0=$(date +%s%N)
 worker
-jq -n --argjson ms $((($(date +%s%N) - t0) / 1000000)) '{$ms}' >"$OUT/worker-start.json"
 [ $# -gt 0 ] || set -- backlog rooms steady half streams hash logins stream
 warm_up
 for name in "$@"; do part "$name"; done
