@@ -20,6 +20,8 @@ const POLL_SHARE: u32 = 50;
 const POLL_MAX: Duration = Duration::from_secs(120);
 /// The rest after a round that failed, which waited for the admin timeout already.
 const POLL_FAILED: Duration = Duration::from_secs(1);
+/// Topics that are looked at together: what is said of them takes memory until it is compared.
+const LOOK_AT_ONCE: usize = 1_000;
 /// Configuration, the larger answer, is read on every so many-th round.
 const CONFIG_ROUNDS: u64 = 3;
 /// The brokers' own settings change with a restart of theirs at most.
@@ -186,59 +188,44 @@ impl Cluster {
     }
 
     async fn round(&self, configs: bool) -> BTreeSet<SetKey> {
-        let wanted = self.lock().all_wanted();
-        let at = Instant::now();
-        let outcome = self.look(wanted, configs).await;
+        let mut news = News::default();
+        let outcome = self.look(configs, &mut news).await;
         let mut state = self.lock();
         match outcome {
-            Ok(Looked { id, seen, auto_create }) => {
-                // Back again, or another cluster under the same name, or other brokers: everybody should look.
-                let everybody = state.error.take().is_some()
-                    || state.id.as_ref().is_some_and(|known| *known != id)
+            Ok(auto_create) => {
+                // Back again, or other brokers: everybody should look.
+                news.everybody |= state.error.take().is_some()
                     || state.auto_create.unwrap_or(false) != auto_create.unwrap_or(false);
-                state.id = Some(id);
                 state.auto_create = auto_create;
-                let mut changed = BTreeSet::new();
-                for (name, mut live) in seen {
-                    let before = state.topics.get(&name);
-                    if before.is_some_and(|before| before.at > at) {
-                        continue; // looked at meanwhile, after a change
-                    }
-                    if !configs {
-                        keep_config(&mut live, before.map(|b| &b.live));
-                    }
-                    if before.is_none_or(|before| before.live != live) {
-                        changed.insert(name.clone());
-                    }
-                    state.topics.insert(name, Seen { live, at });
-                }
                 state.drop_unwanted();
-                let concerned =
-                    |topics: &Wanted| everybody || topics.keys().any(|topic| changed.contains(topic));
-                state
-                    .wanted
-                    .iter()
-                    .filter(|(_, topics)| concerned(topics))
-                    .map(|(key, _)| key.clone())
-                    .collect()
             }
-            Err(error) => {
-                let news = state.error.is_none();
-                state.error = Some(error);
-                if news { state.wanted.keys().cloned().collect() } else { BTreeSet::new() }
-            }
+            Err(error) => news.everybody |= state.error.replace(error).is_none(),
         }
+        let concerned =
+            |topics: &Wanted| news.everybody || topics.keys().any(|topic| news.changed.contains(topic));
+        state.wanted.iter().filter(|(_, topics)| concerned(topics)).map(|(key, _)| key.clone()).collect()
     }
 
-    async fn look(&self, wanted: Wanted, configs: bool) -> Result<Looked, ApiError> {
+    /// Looks at everything that is wanted, a part of it at a time. Gives what the brokers say of making topics by themselves.
+    async fn look(&self, configs: bool, news: &mut News) -> Result<Option<bool>, ApiError> {
         let cluster = self.admin.describe_cluster().await?;
-        let seen = if wanted.is_empty() {
-            BTreeMap::new()
-        } else {
-            self.describe(wanted.keys().cloned().collect(), configs.then_some(wanted)).await?
+        let wanted = {
+            let mut state = self.lock();
+            // Before anything that was seen there: nobody may take the topics of one cluster for those of another.
+            let known = state.id.replace(cluster.id.clone());
+            news.everybody |= known.is_some_and(|known| known != cluster.id);
+            state.all_wanted()
         };
-        let auto_create = self.look_at_broker(&cluster.brokers).await;
-        Ok(Looked { id: cluster.id, seen, auto_create })
+        let mut wanted = wanted.into_iter();
+        loop {
+            let some: Wanted = wanted.by_ref().take(LOOK_AT_ONCE).collect();
+            if some.is_empty() {
+                return Ok(self.look_at_broker(&cluster.brokers).await);
+            }
+            let at = Instant::now();
+            let seen = self.describe(some.keys().cloned().collect(), configs.then_some(some)).await?;
+            self.lock().take_in(seen, at, configs, &mut news.changed);
+        }
     }
 
     /// Whether brokers make topics by themselves, as one of them says once in a while. It takes a right (DescribeConfigs
@@ -271,14 +258,43 @@ impl Cluster {
     }
 }
 
-/// What a round found.
-struct Looked {
-    id: String,
-    seen: BTreeMap<String, Live>,
-    auto_create: Option<bool>,
+/// What a round found that sets should know.
+#[derive(Default)]
+struct News {
+    /// Something that concerns every set.
+    everybody: bool,
+    /// Topics that are not as they were.
+    changed: BTreeSet<String>,
 }
 
 impl State {
+    /// Takes in what was seen at a time, with or without configuration, and notes what is not as it was.
+    fn take_in(
+        &mut self,
+        seen: BTreeMap<String, Live>,
+        at: Instant,
+        configs: bool,
+        changed: &mut BTreeSet<String>,
+    ) {
+        for (name, mut live) in seen {
+            let before = self.topics.get_mut(&name);
+            if before.as_ref().is_some_and(|before| before.at > at) {
+                continue; // looked at meanwhile, after a change
+            }
+            if !configs {
+                keep_config(&mut live, before.as_ref().map(|before| &before.live));
+            }
+            match before {
+                // It stays where it is in memory: made anew with each look, ten thousand would lie among what is free.
+                Some(before) if before.live == live => before.at = at,
+                _ => {
+                    changed.insert(name.clone());
+                    self.topics.insert(name, Seen { live, at });
+                }
+            }
+        }
+    }
+
     /// Everything that anybody wants.
     fn all_wanted(&self) -> Wanted {
         let mut all = Wanted::new();

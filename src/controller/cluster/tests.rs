@@ -12,6 +12,36 @@ fn topics_that_are_set_alike_share_it_for_as_long_as_they_are() {
     assert_eq!(state.configs, BTreeSet::from([a]));
 }
 
+#[test]
+fn only_what_is_not_as_it_was_is_news() {
+    let present = |partitions: i32, days: u32| {
+        let of = BTreeMap::from([("retention.ms".to_owned(), (days * 86_400_000).to_string())]);
+        Live::Present(LiveTopic {
+            id: "id".to_owned(),
+            partitions,
+            replicas: 1,
+            settling: false,
+            led: true,
+            config: Ok(of.into()),
+        })
+    };
+    let mut state = State::default();
+    let started = Instant::now();
+    let mut look = |partitions: i32, days: u32, after: u64, configs: bool| {
+        let mut changed = BTreeSet::new();
+        let seen = BTreeMap::from([("t".to_owned(), present(partitions, days))]);
+        state.take_in(seen, started + Duration::from_secs(after), configs, &mut changed);
+        let known = &state.topics["t"];
+        (!changed.is_empty(), known.live == present(partitions, days), (known.at - started).as_secs())
+    };
+    assert_eq!(look(1, 1, 10, true), (true, true, 10), "the first look");
+    assert_eq!(look(1, 1, 20, true), (false, true, 20));
+    assert_eq!(look(1, 2, 30, false), (false, false, 30), "configuration was not looked at");
+    assert_eq!(look(2, 1, 40, false), (true, true, 40));
+    assert_eq!(look(2, 2, 50, true), (true, true, 50));
+    assert_eq!(look(3, 2, 45, true), (false, false, 50), "looked at meanwhile");
+}
+
 /// Two sets may name one topic: who owns it and who would take it after that both want to know their keys.
 #[test]
 fn everybody_is_asked_for() {
