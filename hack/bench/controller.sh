@@ -81,7 +81,12 @@ of() {
 }
 seconds_of() { printf '%s s' "$(for ms in "$@"; do awk -v ms="$ms" 'BEGIN {print ms / 1000}'; done | { mapfile -t all; of %.1f "${all[@]}"; })"; }
 
-no_sets() { k delete chattopicsets -n bench --all --wait=true --timeout=900s >/dev/null; }
+# Until the controller has forgotten them too.
+no_sets() {
+	k delete chattopicsets -n bench --all --wait=true --timeout=900s >/dev/null
+	wait_for 240 controller "the controller to forget all sets" no_metric
+}
+no_metric() { [ "$(metric topicset_condition)" = 0.000 ]; }
 
 prepare() {
 	[ -n "${CONTROLLER:-}" ] || {

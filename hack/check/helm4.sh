@@ -11,12 +11,15 @@ helm3=$CACHE/cluster/bin/helm
 [ -x "$helm3" ] || "$HACK/cluster/build.sh" clients
 helm4=$(go_tool helm "$HELM4_VERSION" helm.sh/helm/v4/cmd/helm)
 
+# Helm 4 writes an empty line at the end of a document where Helm 3 does not.
+documents() { awk '/^$/ {empty++; next} {if ($0 != "---") for (; empty > 0; empty--) print ""; empty = 0; print}'; }
+
 n=0
 for chart in parley parley-topics; do
 	for values in "$ROOT/charts/$chart"/ci/*.yaml; do
 		"$helm4" lint --strict --quiet --kube-version 1.34.4 "$ROOT/charts/$chart" -f "$values" >"$SCRATCH/lint" 2>&1 || { cat "$SCRATCH/lint" >&2; die "Helm 4 finds fault with $chart and $values"; }
 		for helm in "$helm3" "$helm4"; do
-			"$helm" template parley "$ROOT/charts/$chart" -n parley --kube-version 1.34.4 -f "$values" >"$SCRATCH/${helm//\//-}"
+			"$helm" template parley "$ROOT/charts/$chart" -n parley --kube-version 1.34.4 -f "$values" | documents >"$SCRATCH/${helm//\//-}"
 		done
 		cmp "$SCRATCH/${helm3//\//-}" "$SCRATCH/${helm4//\//-}" || die "Helm 3 and Helm 4 render $chart with $values differently"
 		n=$((n + 1))

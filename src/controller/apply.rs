@@ -47,7 +47,7 @@ fn calls(plans: &[TopicPlan]) -> Vec<Call> {
     }
     let create = create.chunks(CHANGES_AT_ONCE).map(|batch| Call::Create(batch.to_vec()));
     let grow = grow.chunks(CHANGES_AT_ONCE).map(|batch| Call::Grow(batch.to_vec()));
-    let configure = (!configure.is_empty()).then_some(Call::Configure(configure));
+    let configure = configure.chunks(CHANGES_AT_ONCE).map(|batch| Call::Configure(batch.to_vec()));
     create.chain(grow).chain(configure).collect()
 }
 
@@ -194,7 +194,7 @@ mod tests {
                     }
                 };
                 prop_assert!(kind >= last, "a call of kind {} after one of kind {}", kind, last);
-                prop_assert!(!deeds.is_empty() && (kind == 2 || deeds.len() <= CHANGES_AT_ONCE));
+                prop_assert!(!deeds.is_empty() && deeds.len() <= CHANGES_AT_ONCE);
                 last = kind;
                 asked += deeds.len();
                 for (name, deed) in deeds {

@@ -58,6 +58,15 @@ struct State {
 struct Seen {
     live: Live,
     at: Instant,
+    /// Those of its configuration that were asked for.
+    keys: Keys,
+}
+
+impl Seen {
+    /// Whether all of these keys were asked for, of a topic that has any.
+    fn knows(&self, keys: &Keys) -> bool {
+        self.live.present().is_none() || keys.is_subset(&self.keys)
+    }
 }
 
 impl Cluster {
@@ -108,18 +117,22 @@ impl Cluster {
         topics: &BTreeSet<String>,
         since: Option<Instant>,
     ) -> Result<BTreeMap<String, Live>, ApiError> {
-        let fresh = |seen: &Seen| since.is_none_or(|since| seen.at >= since);
-        let missing: Vec<String> = {
+        let wanted = self.lock().keys_of(topics);
+        let missing: Wanted = {
             let state = self.lock();
-            topics.iter().filter(|t| !state.topics.get(*t).is_some_and(fresh)).cloned().collect()
+            let fresh = |topic: &String, keys: &Keys| {
+                let seen = state.topics.get(topic);
+                seen.is_some_and(|seen| since.is_none_or(|since| seen.at >= since) && seen.knows(keys))
+            };
+            wanted.into_iter().filter(|(topic, keys)| !fresh(topic, keys)).collect()
         };
         if !missing.is_empty() {
             let at = Instant::now();
-            let keys = self.lock().keys_of(&missing);
-            let seen = self.describe(missing, Some(keys)).await?;
+            let seen = self.describe(&missing, true).await?;
             let mut state = self.lock();
             for (name, live) in seen {
-                state.topics.insert(name, Seen { live, at });
+                let keys = missing.get(&name).cloned().unwrap_or_default();
+                state.topics.insert(name, Seen { live, at, keys });
             }
         }
         let state = self.lock();
@@ -139,17 +152,12 @@ impl Cluster {
         Ok(known_by_all(grown, &answers))
     }
 
-    /// Topics as they are, with the values of those keys; without any where no key is asked for.
-    async fn describe(
-        &self,
-        topics: Vec<String>,
-        keys: Option<Wanted>,
-    ) -> Result<BTreeMap<String, Live>, ApiError> {
-        let described = self.admin.describe_topics(topics).await?;
-        let mut keys = keys.unwrap_or_default();
-        let present = described.iter().filter(|(_, topic)| topic.is_ok());
+    /// Topics as they are, with the values of the keys that are wanted, or without any.
+    async fn describe(&self, topics: &Wanted, configs: bool) -> Result<BTreeMap<String, Live>, ApiError> {
+        let described = self.admin.describe_topics(topics.keys().cloned().collect()).await?;
+        let present = described.iter().filter(|(_, topic)| configs && topic.is_ok());
         let asked: Vec<(String, Keys)> = present
-            .filter_map(|(name, _)| keys.remove_entry(name))
+            .filter_map(|(name, _)| Some((name.clone(), Arc::clone(topics.get(name)?))))
             .filter(|(_, keys)| !keys.is_empty())
             .collect();
         let mut set = BTreeMap::new();
@@ -213,7 +221,10 @@ impl Cluster {
             let mut state = self.lock();
             // Before anything that was seen there: nobody may take the topics of one cluster for those of another.
             let known = state.id.replace(cluster.id.clone());
-            news.everybody |= known.is_some_and(|known| known != cluster.id);
+            if known.is_some_and(|known| known != cluster.id) {
+                news.everybody = true;
+                state.topics.clear();
+            }
             state.all_wanted()
         };
         let mut wanted = wanted.into_iter();
@@ -223,8 +234,8 @@ impl Cluster {
                 return Ok(self.look_at_broker(&cluster.brokers).await);
             }
             let at = Instant::now();
-            let seen = self.describe(some.keys().cloned().collect(), configs.then_some(some)).await?;
-            self.lock().take_in(seen, at, configs, &mut news.changed);
+            let seen = self.describe(&some, configs).await?;
+            self.lock().take_in(seen, at, configs.then_some(&some), &mut news.changed);
         }
     }
 
@@ -268,28 +279,37 @@ struct News {
 }
 
 impl State {
-    /// Takes in what was seen at a time, with or without configuration, and notes what is not as it was.
+    /// Takes in what was seen at a time, with the keys that were asked for or without configuration, and notes what is not as it was.
     fn take_in(
         &mut self,
         seen: BTreeMap<String, Live>,
         at: Instant,
-        configs: bool,
+        asked: Option<&Wanted>,
         changed: &mut BTreeSet<String>,
     ) {
         for (name, mut live) in seen {
-            let before = self.topics.get_mut(&name);
-            if before.as_ref().is_some_and(|before| before.at > at) {
+            let keys = asked.and_then(|asked| asked.get(&name));
+            let before = self.topics.get(&name);
+            if before.is_some_and(|before| before.at > at) {
                 continue; // looked at meanwhile, after a change
             }
-            if !configs {
-                keep_config(&mut live, before.as_ref().map(|before| &before.live));
+            if let (Some(keys), Some(before)) = (keys, before)
+                && !before.keys.is_subset(keys)
+                && self.keys_of([&name]).values().any(|now| !now.is_subset(keys))
+            {
+                continue; // more is wanted by now than was asked for
             }
-            match before {
+            let keys = match (asked, before) {
+                (Some(_), _) => keys.cloned().unwrap_or_default(),
+                (None, Some(before)) if keep_config(&mut live, &before.live) => Arc::clone(&before.keys),
+                (None, _) => Keys::default(),
+            };
+            match self.topics.get_mut(&name) {
                 // It stays where it is in memory: made anew with each look, ten thousand would lie among what is free.
-                Some(before) if before.live == live => before.at = at,
+                Some(before) if before.live == live => (before.at, before.keys) = (at, keys),
                 _ => {
                     changed.insert(name.clone());
-                    self.topics.insert(name, Seen { live, at });
+                    self.topics.insert(name, Seen { live, at, keys });
                 }
             }
         }
@@ -306,7 +326,7 @@ impl State {
     }
 
     /// The keys that anybody wants to know of these topics.
-    fn keys_of(&self, topics: &[String]) -> Wanted {
+    fn keys_of<'a>(&self, topics: impl IntoIterator<Item = &'a String>) -> Wanted {
         let mut all = Wanted::new();
         for topic in topics {
             let keys = all.entry(topic.clone()).or_default();
@@ -346,12 +366,14 @@ fn known_by_all(grown: &BTreeMap<String, i32>, answers: &[PerTopic<TopicDescript
 }
 
 /// A round without configuration says nothing new of it, unless the topic is another one now.
-fn keep_config(live: &mut Live, before: Option<&Live>) {
-    if let (Live::Present(now), Some(Live::Present(then))) = (live, before)
+fn keep_config(live: &mut Live, before: &Live) -> bool {
+    if let (Live::Present(now), Live::Present(then)) = (live, before)
         && now.id == then.id
     {
         now.config.clone_from(&then.config);
+        return true;
     }
+    false
 }
 
 /// Adds keys to keys, without a copy where nothing is added.

@@ -113,6 +113,8 @@ pub(crate) struct Context {
 /// Topics that are worked on at once, whatever the number of sets: each takes some kilobytes meanwhile, and thirty sets of two hundred
 /// took more memory than all that is known of ten thousand topics. Four of the largest sets fit in.
 pub(crate) const IN_HAND: u16 = 2_000;
+/// Sets of so many topics are worked on beside these: with thirty-two at once, the default, no more than 1,600 topics of them.
+const SMALL: usize = 50;
 
 /// How to reach sets without losing what a set that does not parse holds.
 pub(crate) fn set_resource() -> ApiResource {
@@ -124,10 +126,14 @@ impl Context {
         self.memos.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there is room to work on the topics of a set, in the order of asking.
+    /// Waits until there is room to work on the topics of a set, in the order of asking. A small set waits for nobody: however many
+    /// large ones stand before a broker that does not answer.
     pub(crate) async fn room(&self, key: &SetKey) -> Option<SemaphorePermit<'_>> {
-        let topics = self.sets.get(key).map_or(1, |entry| entry.claim.topics.len());
-        let topics = u16::try_from(topics).unwrap_or(IN_HAND).clamp(1, IN_HAND);
+        let topics = self.sets.get(key).map_or(0, |entry| entry.claim.topics.len());
+        if topics <= SMALL {
+            return None;
+        }
+        let topics = u16::try_from(topics).unwrap_or(IN_HAND).min(IN_HAND);
         self.in_hand.acquire_many(topics.into()).await.ok()
     }
 

@@ -24,8 +24,12 @@ use super::{
     status::{self, Findings, Trouble},
     topics::Topics,
 };
-use crate::api::{
-    ChatTopicSet, DeletionPolicy, FINALIZER, ManagementPolicy, Reason, TopicOrigin, TopicState, TopicStatus,
+use crate::{
+    api::{
+        ChatTopicSet, DeletionPolicy, FINALIZER, ManagementPolicy, Reason, TopicOrigin, TopicState,
+        TopicStatus,
+    },
+    kafka::admin::CHANGES_AT_ONCE,
 };
 
 /// Gives the set the finalizer that its policy needs, or takes it away. Returns the set as it is then.
@@ -243,10 +247,10 @@ async fn delete_topics(
             None => unclear.push(format!("{}: nothing is known of it", topic.name)),
         }
     }
-    let mut deleted = Vec::new();
-    if !delete.is_empty() {
+    let (mut deleted, mut away) = (Vec::new(), None);
+    for some in delete.chunks(CHANGES_AT_ONCE) {
         ctx.check_leading()?;
-        match cluster.admin.delete_topics(delete).await {
+        match cluster.admin.delete_topics(some.to_vec()).await {
             Ok(outcomes) => {
                 for (name, outcome) in outcomes {
                     match outcome {
@@ -262,12 +266,19 @@ async fn delete_topics(
                     }
                 }
             }
-            Err(error) => return Ok(Outcome::Again(super::reconcile::unreachable(&error))),
+            Err(error) => {
+                // What is deleted already is told all the same.
+                away = Some(super::reconcile::unreachable(&error));
+                break;
+            }
         }
     }
     if !deleted.is_empty() {
         let note = format!("deleted {}", deleted.join(", "));
         ctx.tell(entry, EventReason::TopicDeleted, &note).await;
+    }
+    if let Some(trouble) = away {
+        return Ok(Outcome::Again(trouble));
     }
     if unclear.is_empty() {
         return Ok(Outcome::Done { kept });

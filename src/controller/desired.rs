@@ -29,6 +29,17 @@ pub(crate) struct DesiredTopic {
 const THROTTLES: [&str; 2] =
     ["leader.replication.throttled.replicas", "follower.replication.throttled.replicas"];
 
+/// The longest name of a key, as the resource bounds it elsewhere.
+const KEY_MAX: usize = 249;
+/// The longest value: Kafka's protocol counts it in sixteen bits with a sign.
+const VALUE_MAX: usize = 32_767;
+
+/// Whether Kafka can be asked about a key of this name at all. What it could not take would fail the call, and with it everybody who
+/// is in it.
+fn is_key(key: &str) -> bool {
+    (1..=KEY_MAX).contains(&key.len()) && !key.contains('\0')
+}
+
 /// Whether a key is a replication throttle, which is never touched.
 pub(crate) fn is_throttle(key: &str) -> bool {
     THROTTLES.contains(&key)
@@ -68,6 +79,17 @@ fn config_value(key: &str, value: &Value) -> Result<String, String> {
             "config {key}: replication throttles belong to reassignment tools and are never set here"
         ));
     }
+    if !is_key(key) {
+        return Err(format!("config {key:.50?}: no key has such a name (1 to {KEY_MAX} bytes, no NUL)"));
+    }
+    let text = config_text(key, value)?;
+    if text.contains('\0') || text.len() > VALUE_MAX {
+        return Err(format!("config {key}: a value has at most {VALUE_MAX} bytes, and no NUL"));
+    }
+    Ok(text)
+}
+
+fn config_text(key: &str, value: &Value) -> Result<String, String> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Bool(flag) => Ok(flag.to_string()),
@@ -96,7 +118,9 @@ pub(crate) fn wanted(desired: &[DesiredTopic], memory: &BTreeMap<&str, &TopicSta
     };
     let keys = |topic: &DesiredTopic| {
         let owned = memory.get(topic.name.as_str()).into_iter().flat_map(|memory| &memory.owned_config);
-        topic.config.iter().flat_map(BTreeMap::keys).chain(owned).cloned().collect()
+        // A status is anybody's to edit who may.
+        let keys = topic.config.iter().flat_map(BTreeMap::keys).chain(owned).filter(|key| is_key(key));
+        keys.cloned().collect()
     };
     desired.iter().map(|topic| (topic.name.clone(), shared(keys(topic)))).collect()
 }
@@ -140,8 +164,28 @@ mod tests {
             assert!(topics[0].config.as_ref().is_err_and(|why| why.starts_with("config k: ")), "{topics:?}");
             assert_eq!(topics[1].config, Ok(BTreeMap::new()));
         }
+        for (key, value) in
+            [("", "1"), ("a\0", "1"), (&*"k".repeat(250), "1"), ("k", "a\0"), ("k", &*"v".repeat(40_000))]
+        {
+            let topics = topics(&spec(json!({"topics": [{"name": "bad", "config": {key: value}}]})));
+            let why = topics[0].config.as_ref().unwrap_err();
+            assert!(why.starts_with("config ") && why.len() < 200, "{why}");
+        }
         let throttled = spec(json!({"topics": [{"name": "t", "config": {THROTTLES[0]: "*"}}]}));
         assert!(topics(&throttled)[0].config.is_err());
+    }
+
+    /// What cannot be asked about would fail the call in which it is asked, for everybody.
+    #[test]
+    fn only_keys_that_can_be_asked_about_are_wanted() {
+        let spec =
+            spec(json!({"topics": [{"name": "t", "config": {"a": 1}}, {"name": "u", "config": {"": 1}}]}));
+        let owned = ["b", "", "c\0"].map(str::to_owned).into();
+        let memory = TopicStatus { name: "u".to_owned(), owned_config: owned, ..TopicStatus::default() };
+        let wanted = wanted(&topics(&spec), &BTreeMap::from([("u", &memory)]));
+        let keys: Vec<Vec<&str>> =
+            wanted.values().map(|keys| keys.iter().map(String::as_str).collect()).collect();
+        assert_eq!(keys, [["a"], ["b"]]);
     }
 
     #[test]

@@ -27,6 +27,7 @@ const RESYNC: Duration = Duration::from_secs(600);
 /// Reconciles one set and says when to look at it again.
 pub(crate) async fn reconcile(ctx: &Context, key: &SetKey) -> Ended {
     let started = std::time::Instant::now();
+    let _room = ctx.room(key).await;
     let (ended, outcome) = match round(ctx, key).await {
         Ok((ended, changed)) => (
             ended,

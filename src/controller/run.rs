@@ -258,9 +258,7 @@ async fn start(setup: &Setup, leadership: Leadership) -> JoinSet<()> {
         tasks.spawn(async move {
             loop {
                 let key = queue.next().await;
-                let room = context.room(&key).await;
                 let ended = reconcile(&context, &key).await;
-                drop(room);
                 queue.ended(&key, ended);
                 if context.sets.get(&key).is_none() {
                     queue.forget(&key);

@@ -173,6 +173,11 @@ impl ApiError {
         )
     }
 
+    /// Whether its time ran out before anybody answered.
+    pub fn is_late(&self) -> bool {
+        matches!(self.code, RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::RequestTimedOut)
+    }
+
     /// No answer: the brokers are away, slow, or cannot be found.
     pub fn is_unreachable(&self) -> bool {
         matches!(

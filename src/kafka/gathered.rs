@@ -89,9 +89,9 @@ impl<T: AboutTopic, R> Gathered<T, R> {
                 outcome = &mut answered => return outcome.unwrap_or_else(|_| Err(closed())),
                 _turn = self.turn.lock() => {
                     let some = self.take();
-                    if let Some(away) = answer_all(some, &call).await {
+                    if let Some(late) = answer_all(some, &call).await {
                         // They have waited as long for the same broker.
-                        self.waiting().drain(..).for_each(|one| one.give(Err(away.clone())));
+                        self.waiting().drain(..).for_each(|one| one.give(Err(late.clone())));
                     }
                 }
             }
@@ -120,7 +120,7 @@ impl<T: AboutTopic, R> Gathered<T, R> {
     }
 }
 
-/// Makes one call for all of them, and gives each its part of the answer. Returns why the broker cannot be reached, if so.
+/// Makes one call for all of them, and gives each its part of the answer. Returns why the broker did not answer in time, if so.
 async fn answer_all<T: AboutTopic, R, F>(
     some: Vec<Waiting<T, R>>,
     call: &impl Fn(Vec<T>) -> F,
@@ -130,6 +130,9 @@ where
 {
     let together = some.iter().flat_map(|one| one.items.iter().cloned()).collect();
     match call(together).await {
+        Ok(outcomes) if some.len() > 1 && outcomes.iter().all(|(_, outcome)| is_refused(outcome)) => {
+            one_by_one(some, call).await
+        }
         Ok(outcomes) => {
             let mut outcomes: HashMap<String, Result<R, ApiError>> = outcomes.into_iter().collect();
             for one in some {
@@ -139,19 +142,38 @@ where
             }
             None
         }
-        // What one of them asks for may be what nobody can be given: the others are not to suffer for it.
-        Err(error) if some.len() > 1 && !error.is_unreachable() => {
-            for mut one in some {
-                let outcome = call(std::mem::take(&mut one.items)).await;
-                one.give(outcome);
+        Err(error) if some.len() > 1 && !error.is_unreachable() => one_by_one(some, call).await,
+        Err(error) => give_up(some, error),
+    }
+}
+
+/// A call was refused as a whole, which some brokers say of each topic in it. What one of them asks for may be what nobody can be
+/// given: the others are not to suffer for it.
+async fn one_by_one<T, R, F>(some: Vec<Waiting<T, R>>, call: &impl Fn(Vec<T>) -> F) -> Option<ApiError>
+where
+    F: Future<Output = Result<PerTopic<R>, ApiError>>,
+{
+    let mut some = VecDeque::from(some);
+    while let Some(mut one) = some.pop_front() {
+        match call(std::mem::take(&mut one.items)).await {
+            // A broker that is away now is not waited for once more by each.
+            Err(error) if error.is_unreachable() => {
+                some.push_front(one);
+                return give_up(some, error);
             }
-            None
-        }
-        Err(error) => {
-            some.into_iter().for_each(|one| one.give(Err(error.clone())));
-            error.is_unreachable().then_some(error)
+            outcome => one.give(outcome),
         }
     }
+    None
+}
+
+fn give_up<T, R>(some: impl IntoIterator<Item = Waiting<T, R>>, error: ApiError) -> Option<ApiError> {
+    some.into_iter().for_each(|one| one.give(Err(error.clone())));
+    error.is_late().then_some(error)
+}
+
+fn is_refused<R>(outcome: &Result<R, ApiError>) -> bool {
+    outcome.as_ref().is_err_and(ApiError::is_invalid_request)
 }
 
 #[cfg(test)]
@@ -196,6 +218,10 @@ mod tests {
                     RDKafkaErrorCode::InvalidArgument
                 };
                 return Err(ApiError::new(code, "no".to_owned()));
+            }
+            if topics.len() > 1 && topics.iter().any(|topic| topic == "large") {
+                let no = || ApiError::new(RDKafkaErrorCode::PolicyViolation, "too much in all".to_owned());
+                return Ok(topics.into_iter().map(|topic| (topic, Err(no()))).collect());
             }
             // Not in the order in which they were asked.
             Ok(topics.into_iter().rev().map(|topic| (topic.clone(), Ok(topic.len()))).collect())
@@ -260,6 +286,21 @@ mod tests {
         assert!(bad.await.unwrap().is_err());
         assert_eq!(lengths(good.await.unwrap()), [("good".to_owned(), 4)]);
         for expected in [&["a"][..], &["bad", "good"], &["bad"], &["good"]] {
+            assert_eq!(calls.recv().await.unwrap(), names(expected));
+        }
+    }
+
+    /// Kafka's controller says so of more than ten thousand partitions in one call.
+    #[tokio::test]
+    async fn what_is_refused_of_each_for_what_all_ask_together_is_asked_for_alone() {
+        let (lane, (broker, mut calls)) = (Lane::new(Gathered::new(9)), broker());
+        let first = ask(&lane, &broker, &["a"]).await;
+        let (large, small) = (ask(&lane, &broker, &["large"]).await, ask(&lane, &broker, &["small"]).await);
+        broker.lets.add_permits(4);
+        assert!(first.await.unwrap().is_ok());
+        assert_eq!(lengths(large.await.unwrap()), [("large".to_owned(), 5)]);
+        assert_eq!(lengths(small.await.unwrap()), [("small".to_owned(), 5)]);
+        for expected in [&["a"][..], &["large", "small"], &["large"], &["small"]] {
             assert_eq!(calls.recv().await.unwrap(), names(expected));
         }
     }

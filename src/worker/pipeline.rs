@@ -91,7 +91,7 @@ impl Line<'_> {
         let mut before = 0;
         loop {
             let take = self.turns.take.lock().await;
-            let held = self.partition.fill(most, patience(before, parts.settings.batch_wait)).await;
+            let held = self.partition.fill(most, patience(before, most, parts.settings.batch_wait)).await;
             before = held.len();
             let Some(last) = held.last() else { return Ok(()) };
             fault::point("poll", self.kind);
@@ -331,9 +331,9 @@ impl Run<'_> {
     }
 }
 
-/// How long a batch waits to fill, by how many the one before it held.
-fn patience(before: usize, wait: Duration) -> Duration {
-    if before < MANY { Duration::ZERO } else { wait }
+/// How long a batch waits to fill, by how many the one before it held, and how many one holds at most.
+fn patience(before: usize, most: usize, wait: Duration) -> Duration {
+    if before < MANY.min(most) { Duration::ZERO } else { wait }
 }
 
 /// Growing waits with jitter.
@@ -359,9 +359,10 @@ mod tests {
     #[test]
     fn only_a_busy_partition_waits_for_a_batch_to_fill() {
         let wait = Duration::from_millis(3);
-        assert_eq!(patience(0, wait), Duration::ZERO, "the first of all");
-        assert_eq!(patience(MANY - 1, wait), Duration::ZERO);
-        assert_eq!(patience(MANY, wait), wait);
-        assert_eq!(patience(500, wait), wait);
+        assert_eq!(patience(0, 500, wait), Duration::ZERO, "the first of all");
+        assert_eq!(patience(MANY - 1, 500, wait), Duration::ZERO);
+        assert_eq!(patience(MANY, 500, wait), wait);
+        assert_eq!(patience(500, 500, wait), wait);
+        assert_eq!((patience(1, 2, wait), patience(2, 2, wait)), (Duration::ZERO, wait), "a full one of few");
     }
 }

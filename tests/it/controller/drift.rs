@@ -38,6 +38,28 @@ async fn a_change_by_somebody_else_is_set_back() {
     .await;
 }
 
+/// What one set names as a key, and Kafka cannot even be asked about, is that set's own trouble: all others are looked at as ever, the
+/// owner of the same topic too.
+#[tokio::test]
+async fn a_key_that_cannot_be_asked_about_blinds_nobody() {
+    let rig = Rig::start().await;
+    let (topic, other) = (rig.topic("t"), rig.topic("u"));
+    rig.apply("s", spec(&topic, json!({}))).await;
+    rig.ready("s").await;
+    for (name, topic) in [("looks", &topic), ("makes", &other)] {
+        let policy = if name == "looks" { "Observe" } else { "Managed" };
+        let topics = json!([{"name": topic, "config": {"": "x"}}]);
+        rig.apply(name, json!({"managementPolicy": policy, "topics": topics})).await;
+        rig.condition(name, "TopicsReady", "False", "InvalidConfig").await;
+    }
+    meddle(&rig, &topic, "5").await;
+    eventually("set back", || async {
+        (rig.config(&topic).await["retention.ms"] == "1000000").then_some(())
+    })
+    .await;
+    rig.ready("s").await;
+}
+
 #[tokio::test]
 async fn or_only_reported() {
     let rig = Rig::start().await;

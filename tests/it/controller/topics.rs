@@ -111,6 +111,10 @@ async fn topics_that_were_there_first() {
         config: [("retention.ms".to_owned(), "1000000".to_owned())].into(),
     };
     rig.admin.create_topics(vec![new(&taken), new(&left)], false).await.unwrap();
+    // The broker acknowledges a topic a moment before it shows it; in between it looks like one that is to be made.
+    for topic in [&taken, &left] {
+        eventually("the broker shows it", || async { rig.describe(topic).await.map(drop) }).await;
+    }
     rig.apply(
         "takes",
         json!({"topics": [{"name": taken, "partitions": 3, "config": {"retention.ms": 2_000_000}}]}),
