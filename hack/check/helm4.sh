@@ -11,8 +11,8 @@ helm3=$CACHE/cluster/bin/helm
 [ -x "$helm3" ] || "$HACK/cluster/build.sh" clients
 helm4=$(go_tool helm "$HELM4_VERSION" helm.sh/helm/v4/cmd/helm)
 
-# Helm 4 writes an empty line at the end of a document where Helm 3 does not.
-documents() { awk '/^$/ {empty++; next} {if ($0 != "---") for (; empty > 0; empty--) print ""; empty = 0; print}'; }
+# Helm 4 keeps empty lines at the end of a document that Helm 3 drops.
+documents() { awk '/^[[:space:]]*$/ {empty++; next} {if ($0 != "---") for (; empty > 0; empty--) print ""; empty = 0; print}'; }
 
 n=0
 for chart in parley parley-topics; do
