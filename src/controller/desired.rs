@@ -80,7 +80,8 @@ fn config_value(key: &str, value: &Value) -> Result<String, String> {
         ));
     }
     if !is_key(key) {
-        return Err(format!("config {key:.50?}: no key has such a name (1 to {KEY_MAX} bytes, no NUL)"));
+        let begin: String = key.chars().take(50).collect();
+        return Err(format!("config {begin:?}: no key has such a name (1 to {KEY_MAX} bytes, no NUL)"));
     }
     let text = config_text(key, value)?;
     if text.contains('\0') || text.len() > VALUE_MAX {
