@@ -12,6 +12,8 @@ RUN=$STATES/bench-starts
 . "$LIB/bench.sh"
 API=127.0.0.1:$((PORTS + 50))
 ADMIN=127.0.0.1:$((PORTS + 60))
+# So that the look itself does not count.
+export WAIT_STEP=0.01
 
 finish() {
 	stop controller KILL
@@ -24,16 +26,6 @@ prepare() {
 	"$HACK/test/apiserver.sh" start "$RUN/api" "${API%:*}" "${API#*:}"
 	"$CACHE/cluster/bin/kubectl" --kubeconfig "$RUN/api/kubeconfig" apply --server-side -f "$ROOT/crds/chattopicsets.yaml" >/dev/null
 	"$CACHE/cluster/bin/kubectl" --kubeconfig "$RUN/api/kubeconfig" wait --for=condition=Established crd/chattopicsets.parley.dev --timeout=60s >/dev/null
-}
-
-# Looked at every ten milliseconds, so that the look itself does not count.
-wait_for() {
-	local proc=$2 what=$3 deadline=$((SECONDS + $1))
-	shift 3
-	until "$@" >/dev/null 2>&1; do
-		if ! alive "$proc" || [ $SECONDS -ge $deadline ]; then last_lines "$proc"; die "$what: it did not come to that"; fi
-		sleep 0.01
-	done
 }
 
 controller() {

@@ -59,14 +59,14 @@ stop() { # stop NAME [SIGNAL]; KILL after ten seconds
 }
 
 # wait_for SECONDS PROCESS WHAT COMMAND...: until COMMAND succeeds. PROCESS may be
-# empty; when it is named and ends, waiting is over.
+# empty; when it is named and ends, waiting is over. WAIT_STEP is the time between two tries.
 wait_for() {
 	local limit=$((SECONDS + $1)) proc=$2 what=$3
 	shift 3
 	until "$@" >/dev/null 2>&1; do
 		[ -z "$proc" ] || alive "$proc" || { last_lines "$proc"; die "$proc ended while waiting for $what; its log: $RUN/log/$proc.log"; }
 		[ $SECONDS -lt $limit ] || { [ -z "$proc" ] || last_lines "$proc"; die "timed out waiting for $what"; }
-		sleep 0.1
+		sleep "${WAIT_STEP:-0.1}"
 	done
 }
 last_lines() { tail -n 20 "$RUN/log/$1.log" >&2 || true; }

@@ -117,14 +117,13 @@ impl Cluster {
         topics: &BTreeSet<String>,
         since: Option<Instant>,
     ) -> Result<BTreeMap<String, Live>, ApiError> {
-        let wanted = self.lock().keys_of(topics);
         let missing: Wanted = {
             let state = self.lock();
             let fresh = |topic: &String, keys: &Keys| {
                 let seen = state.topics.get(topic);
                 seen.is_some_and(|seen| since.is_none_or(|since| seen.at >= since) && seen.knows(keys))
             };
-            wanted.into_iter().filter(|(topic, keys)| !fresh(topic, keys)).collect()
+            state.keys_of(topics).into_iter().filter(|(topic, keys)| !fresh(topic, keys)).collect()
         };
         if !missing.is_empty() {
             let at = Instant::now();
