@@ -127,6 +127,25 @@ part() {
 # pods FILE: how many pod specs a render holds, by a line that each has once.
 pods() { grep -c 'enableServiceLinks: false' "$1"; }
 
+# What people read after an installation names what the render holds, and nothing that has no value.
+notes() {
+	local chart values name kind namespace=parley-notes
+	for chart in parley parley-topics; do
+		for values in "$ROOT/charts/$chart"/ci/*.yaml; do
+			# With a cluster that is not there: nothing is asked of it.
+			KUBECONFIG=/dev/null "$HELM" install parley "$ROOT/charts/$chart" -n "$namespace" --dry-run=client -f "$values" >"$SCRATCH/installed" 2>"$SCRATCH/out" ||
+				{ cat "$SCRATCH/out" >&2; fail "$chart with $values cannot be installed"; }
+			sed '1,/^NOTES:$/d' "$SCRATCH/installed" >"$SCRATCH/notes"
+			grep -qE '^ +(kubectl|helm) ' "$SCRATCH/notes" || fail "$chart with ${values##*/}: the notes name no command"
+			! grep -E '<no value>|%!|\{\{|\(\)' "$SCRATCH/notes" >&2 || fail "$chart with ${values##*/}: the notes hold what has no value"
+			! grep -E '^ +(kubectl|helm) ' "$SCRATCH/notes" | grep -vF -- "-n $namespace " >&2 || fail "$chart with ${values##*/}: a command of the notes asks another namespace"
+			while IFS=' ' read -r kind name; do
+				grep -A4 -E "^kind: $kind\$" "$SCRATCH/installed" | grep -qE "^  name: $name\$" || fail "$chart with ${values##*/}: the notes name the $kind $name, which is not installed"
+			done < <(grep -oE 'service/[a-z0-9.-]+|Deployment [a-z0-9.-]+' "$SCRATCH/notes" | sed -E 's/^service\//Service /' | sort -u)
+		done
+	done
+}
+
 # What every render must hold, whatever the values.
 promises() {
 	local file pods containers line tokens
@@ -207,6 +226,7 @@ monitoring() {
 	node "$ROOT/hack/check/alerts.mjs"
 	node "$ROOT/hack/dashboards/build.mjs" --check
 	node "$ROOT/hack/dashboards/lint.mjs" "$ROOT"/charts/parley/files/dashboards/*.json
+	node "$ROOT/hack/dashboards/pictures.mjs" --check
 	node "$ROOT/hack/check/metrics-doc.mjs" --check
 	# Every series that they ask for is declared in the sources.
 	sed -nE 's/^ +([a-z_]+): .*(Int|Gauge|Histogram|Counter).*\[.*/parley_\1/p' "$ROOT"/src/*/metrics.rs >"$SCRATCH/declared"
@@ -224,6 +244,7 @@ offline() {
 	renders
 	score
 	refusals
+	notes
 	promises
 	drift
 	monitoring
@@ -265,10 +286,19 @@ established() {
 	done
 }
 
+# What docs/gitops.md gives to Argo CD and Flux, as $SCRATCH/gitops/N.yaml: of its blocks those that are whole objects.
+gitops() {
+	mkdir -p "$SCRATCH/gitops"
+	awk -v dir="$SCRATCH/gitops" '/^```yaml$/ {file = sprintf("%s/%d.yaml", dir, ++n); next} /^```$/ {file = ""} file {print > file}' "$ROOT/docs/gitops.md"
+	grep -L '^apiVersion: ' "$SCRATCH"/gitops/*.yaml | xargs -r rm
+	[ "$(cat "$SCRATCH"/gitops/*.yaml | grep -c '^kind: ')" = 3 ] || fail "docs/gitops.md: an Application, a HelmRelease and a Kustomization should be there"
+}
+
 server() {
 	local file ns
 	KUBECONFIG=$1
 	renders
+	gitops
 	local foreign=()
 	mapfile -t foreign < <(definitions)
 	for file in "$ROOT/crds/chattopicsets.yaml" "${foreign[@]}"; do
@@ -279,8 +309,8 @@ server() {
 		k create namespace "$ns" --dry-run=client -o yaml |
 			k apply --server-side -f - >/dev/null
 		k label --overwrite namespace "$ns" pod-security.kubernetes.io/warn=restricted >/dev/null
-	done < <(cat "$SCRATCH"/renders/*.yaml | sed -n 's/^  namespace: //p' | sort -u)
-	local files=("$SCRATCH"/renders/*.yaml "$ROOT"/docs/samples/*.yaml "$ROOT"/hack/kind/*.yaml)
+	done < <(cat "$SCRATCH"/renders/*.yaml "$SCRATCH"/gitops/*.yaml | sed -nE 's/^(  |metadata: \{name: [^,]*, )namespace: ([^}]*)\}?$/\2/p' | sort -u)
+	local files=("$SCRATCH"/renders/*.yaml "$SCRATCH"/gitops/*.yaml "$ROOT"/docs/samples/*.yaml "$ROOT"/hack/kind/*.yaml)
 	for file in "${files[@]}"; do dry_run "$file"; done
 	conforms "${files[@]}"
 	"$ROOT/hack/check/rights.sh" "$KUBECONFIG"

@@ -3,9 +3,12 @@
 KUBECONFORM_VERSION=v0.8.0
 KUBE_SCORE_VERSION=v1.20.0
 HELM4_VERSION=v4.3.1
-# Definitions of kinds that the charts use and Kubernetes does not bring: from their modules.
+# Definitions of kinds that the charts and docs/gitops.md use and Kubernetes does not bring: from their modules.
 PROMETHEUS_OPERATOR=github.com/prometheus-operator/prometheus-operator@v0.85.0
 GATEWAY_API=sigs.k8s.io/gateway-api@v1.4.0
+ARGO_CD=github.com/argoproj/argo-cd/v3@v3.1.0
+FLUX_HELM=github.com/fluxcd/helm-controller@v1.4.0
+FLUX_KUSTOMIZE=github.com/fluxcd/kustomize-controller@v1.7.3
 
 goenv() { env GOMODCACHE="$CACHE/cluster/cache/gomod" GOCACHE="$CACHE/cluster/cache/gobuild" GOFLAGS=-modcacherw CGO_ENABLED=0 "$@"; }
 
@@ -22,14 +25,20 @@ kube_score() { "$(go_tool kube-score $KUBE_SCORE_VERSION github.com/zegl/kube-sc
 
 # definitions: paths of the foreign CustomResourceDefinitions, one a line.
 definitions() {
-	local dir=$TOOLS/definitions-${PROMETHEUS_OPERATOR##*@}-${GATEWAY_API##*@} operator gateway
-	if [ ! -d "$dir" ]; then
-		operator=$(module "$PROMETHEUS_OPERATOR")/example/prometheus-operator-crd
-		gateway=$(module "$GATEWAY_API")/config/crd/standard
-		rm -rf "$dir.new"
-		mkdir -p "$dir.new"
-		cp "$operator"/monitoring.coreos.com_{servicemonitors,prometheusrules}.yaml "$gateway"/gateway.networking.k8s.io_httproutes.yaml "$dir.new/"
-		mv "$dir.new" "$dir"
+	local dir=$TOOLS/definitions file new from=(
+		"$PROMETHEUS_OPERATOR" example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml
+		"$PROMETHEUS_OPERATOR" example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml
+		"$GATEWAY_API" config/crd/standard/gateway.networking.k8s.io_httproutes.yaml
+		"$ARGO_CD" manifests/crds/application-crd.yaml
+		"$FLUX_HELM" config/crd/bases/helm.toolkit.fluxcd.io_helmreleases.yaml
+		"$FLUX_KUSTOMIZE" config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml
+	)
+	if [ "$(cat "$dir/from" 2>/dev/null)" != "${from[*]}" ]; then
+		new=$(mktemp -d "$TOOLS/definitions-new.XXXXXX")
+		echo "${from[*]}" >"$new/from"
+		for ((file = 0; file < ${#from[@]}; file += 2)); do cp "$(module "${from[file]}")/${from[file + 1]}" "$new/"; done
+		rm -rf "$dir"
+		mv "$new" "$dir"
 	fi
 	ls "$dir"/*.yaml
 }

@@ -1,10 +1,12 @@
 // Draws each dashboard as an SVG from what a Prometheus holds: what a reader may expect to see.
 //   node hack/dashboards/pictures.mjs http://127.0.0.1:9095 FOLDER
+//   node hack/dashboards/pictures.mjs --check    do the pictures in docs/ show the panels that the dashboards have now?
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { fill, panelQueries } from "./query.mjs";
 
 const [PROMETHEUS, OUT] = process.argv.slice(2);
 const CHART = new URL("../../charts/parley/files/dashboards/", import.meta.url);
+const DRAWN = new URL("../../docs/dashboards/", import.meta.url);
 const [CELL_W, CELL_H, GAP] = [50, 30, 6]; // one cell of Grafana's grid, in pixels
 const COLOURS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"];
 const MINUTES = 10;
@@ -87,6 +89,21 @@ const panel = async (p, queries, start, end) => {
   const body = series.length > 0 ? draw[p.type](series, box, p.fieldConfig.defaults.unit, start, end) : text(left + width / 2, top + height / 2, "no data in this run", 'text-anchor="middle" fill="#999"');
   return `<rect x="${left}" y="${top}" width="${width}" height="${height}" fill="#fff" stroke="#ccc"/>${text(left + 8, top + 15, p.title, 'font-weight="bold" font-size="11"')}${body}`;
 };
+
+// The titles of what a picture shows, in its order, and those of the dashboard.
+const check = (file) => {
+  const wanted = JSON.parse(readFileSync(new URL(file, CHART), "utf8")).panels.map((p) => escape(p.title));
+  const svg = readFileSync(new URL(file.replace(".json", ".svg"), DRAWN), "utf8");
+  const drawn = [...svg.matchAll(/<text [^>]*font-weight="bold"[^>]*>([^<]*)</g)].map(([, title]) => title);
+  const stale = wanted.find((title, n) => drawn[n] !== title) ?? drawn[wanted.length];
+  return stale === undefined ? [] : [`docs/dashboards/${file.replace(".json", ".svg")} is not of today's dashboard, as "${stale}" shows: make pictures`];
+};
+
+if (PROMETHEUS === "--check") {
+  const problems = readdirSync(CHART).flatMap(check);
+  problems.forEach((problem) => console.error(problem));
+  process.exit(problems.length > 0 ? 1 : 0);
+}
 
 mkdirSync(OUT, { recursive: true });
 const end = Math.floor(Date.now() / 1000);

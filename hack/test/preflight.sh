@@ -47,6 +47,15 @@ stand_in awk 2048
 lacks "error: this machine has 2048 MiB of memory; 6 GiB are needed *" memory
 stand_in unshare
 lacks "error: this machine refuses mount and PID namespaces *: run on *" namespaces
+# Which cluster make up takes is decided by whether a daemon answers: with one nobody asks for namespaces.
+for docker in "a daemon" ""; do
+	stand_in docker ${docker:+"$docker"}
+	stand_in unshare
+	stand_in go "go version go1.19.8 linux/amd64"
+	said="error: this machine refuses mount and PID namespaces *"
+	[ -z "$docker" ] || said="error: Go 1.19.8 is too old, *"
+	lacks "$said" env XDG_CACHE_HOME="$SCRATCH/cache" "$HACK/up.sh"
+done
 stand_in id 1000
 lacks "error: root is needed: *; run it with sudo" as_root
 

@@ -76,7 +76,7 @@ impl Sessions {
             self.seen.insert(*key, ());
             let (reads, key) = (self.reads.clone(), *key);
             tokio::spawn(async move {
-                if let Err(error) = reads.seen(&key).await {
+                if let Err(error) = in_time(reads.seen(&key)).await {
                     tracing::debug!(%error, "cannot note that a session is in use");
                 }
             });

@@ -1,7 +1,7 @@
 //! Removes what nobody will ask for again, in small batches that skip what somebody else holds: never a long lock.
 
 use super::{
-    Database, StoreError,
+    Database, SILENCE, StoreError, answered,
     sessions::{IDLE_LIFE, KEPT_AFTER_END},
 };
 
@@ -58,7 +58,8 @@ impl Expiring {
 pub async fn remove(database: &Database, what: Expiring) -> Result<(u64, bool), StoreError> {
     let slack = if what == Expiring::Sessions { KEPT_AFTER_END.as_secs_f64() } else { 0.0 };
     let mut connection = database.connection().await?;
-    let done = sqlx::query(what.statement()).bind(BATCH).bind(slack).execute(&mut *connection).await?;
+    let removing = sqlx::query(what.statement()).bind(BATCH).bind(slack).execute(&mut *connection);
+    let done = answered(SILENCE, async { Ok(removing.await?) }).await?;
     let removed = done.rows_affected();
     Ok((removed, i64::try_from(removed).is_ok_and(|removed| removed >= BATCH)))
 }
@@ -75,7 +76,7 @@ const END_IDLE: &str = "
 /// When PostgreSQL fails.
 pub async fn end_idle(database: &Database) -> Result<(u64, bool), StoreError> {
     let mut connection = database.connection().await?;
-    let done =
-        sqlx::query(END_IDLE).bind(BATCH).bind(IDLE_LIFE.as_secs_f64()).execute(&mut *connection).await?;
+    let ending = sqlx::query(END_IDLE).bind(BATCH).bind(IDLE_LIFE.as_secs_f64()).execute(&mut *connection);
+    let done = answered(SILENCE, async { Ok(ending.await?) }).await?;
     Ok((done.rows_affected(), i64::try_from(done.rows_affected()).is_ok_and(|ended| ended >= BATCH)))
 }

@@ -3,7 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Database, StoreError};
+use super::{Database, SILENCE, StoreError, answered};
 use crate::ids::Timestamp;
 
 /// How often PostgreSQL is asked for its time.
@@ -60,13 +60,16 @@ impl Clock {
     /// # Errors
     /// When PostgreSQL does not answer.
     pub async fn measure(&self, database: &Database) -> Result<(), StoreError> {
-        // The connection is taken first: waiting for one is no part of the round trip.
-        let mut connection = database.connection().await?;
-        let asked = Instant::now();
-        let theirs: Timestamp =
-            sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut *connection).await?;
-        self.learn(asked, Instant::now(), theirs);
-        Ok(())
+        let measuring = async {
+            // The connection is taken first: waiting for one is no part of the round trip.
+            let mut connection = database.connection().await?;
+            let asked = Instant::now();
+            let theirs: Timestamp =
+                sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut *connection).await?;
+            self.learn(asked, Instant::now(), theirs);
+            Ok(())
+        };
+        answered(SILENCE, measuring).await
     }
 
     /// Asks every 10 s until the future is dropped, and tells `result` of each answer (or its absence, after which it asks

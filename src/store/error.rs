@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use sqlx::error::{DatabaseError, Error};
 
 /// What went wrong in PostgreSQL, by what helps against it.
@@ -6,6 +8,9 @@ pub enum StoreError {
     /// Not reachable, too slow, shutting down, or its schema is not there yet: the same thing may work later.
     #[error("PostgreSQL: {}", one_line(.0))]
     Transient(#[source] Error),
+    /// No answer for so long. Nobody tells a client when what it says is swallowed on the way.
+    #[error("PostgreSQL: no answer within {0:?}: not reachable, a standby, or all connections are busy")]
+    Silent(Duration),
     /// Somebody else wrote the same row at the same time, or two transactions waited for each other: run it again, and
     /// what they wrote will be seen.
     #[error("PostgreSQL: a concurrent change: {0}")]
@@ -21,7 +26,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether waiting helps.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Transient(_))
+        matches!(self, Self::Transient(_) | Self::Silent(_))
     }
 
     /// A change by somebody else that only the statement's result shows.

@@ -1,6 +1,6 @@
 use sqlx::{ConnectOptions as _, Connection as _, migrate::Migrator};
 
-use super::{Database, StoreError, pool};
+use super::{Database, SILENCE, StoreError, answered, pool};
 use crate::process::Secret;
 
 /// The migrations of this release, compiled in. Newer ones that a later release applied are no error: migrations only
@@ -31,11 +31,14 @@ pub async fn migrate(url: &Secret) -> Result<usize, StoreError> {
 /// # Errors
 /// When PostgreSQL cannot be reached.
 pub async fn missing_migrations(database: &Database) -> Result<Vec<i64>, StoreError> {
-    let mut connection = database.connection().await?;
-    let there: Option<String> = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations')::text")
-        .fetch_one(&mut *connection)
-        .await?;
-    let applied = if there.is_some() { applied(&mut connection).await? } else { Vec::new() };
+    let asking = async {
+        let mut connection = database.connection().await?;
+        let there: Option<String> = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations')::text")
+            .fetch_one(&mut *connection)
+            .await?;
+        if there.is_some() { applied(&mut connection).await } else { Ok(Vec::new()) }
+    };
+    let applied = answered(SILENCE, asking).await?;
     Ok(migrator()
         .iter()
         .map(|migration| migration.version)

@@ -26,7 +26,7 @@ pub use error::StoreError;
 pub use migrate::{migrate, missing_migrations};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use pool::usable;
-pub use pool::{Database, DatabaseArgs, PoolState};
+pub use pool::{Database, DatabaseArgs, PoolState, SILENCE, answered};
 
 /// A connection, from the pool or inside a transaction.
 pub type Conn = sqlx::PgConnection;

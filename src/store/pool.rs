@@ -5,7 +5,7 @@ use std::{
 };
 
 use sqlx::{
-    PgConnection, PgPool, Row as _,
+    Connection as _, PgConnection, PgPool, Row as _,
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -13,6 +13,13 @@ use sqlx::{
 use super::{StoreError, Tx};
 use crate::process::Secret;
 
+/// How long PostgreSQL may be silent: thousands of times what the statements here take. A host that is gone, or a proxy that forgot
+/// a connection, does not say so, and TCP gives up after a quarter of an hour.
+pub const SILENCE: Duration = Duration::from_secs(10);
+/// How long a connection that its user has let go in the middle of an answer may take to be of use again.
+const SETTLE: Duration = Duration::from_secs(5);
+/// How long closing all connections may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Where the URL of the database may stand, beside a file.
 const URL: &str = "PARLEY_DATABASE_URL";
 
@@ -133,6 +140,23 @@ async fn refuse_standby(connection: &mut PgConnection) -> Result<(), sqlx::Error
     Ok(())
 }
 
+/// What PostgreSQL is asked, unless the answer is late.
+///
+/// # Errors
+/// The work's own, or [`StoreError::Silent`]: then whether it was done is not known, and the pool gives up the connection.
+pub async fn answered<T>(
+    within: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(within, work).await.map_err(|_| StoreError::Silent(within))?
+}
+
+/// Whether a connection that comes back to the pool is of use. One that never answers would hold its place there for ever.
+async fn settled(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let silent = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+    tokio::time::timeout(SETTLE, connection.ping()).await.map_err(silent)?.map(|()| true)
+}
+
 impl Database {
     /// A pool for this URL of at most `max_connections`, none of which is opened yet.
     ///
@@ -151,6 +175,7 @@ impl Database {
             // under load all of them stay.
             .idle_timeout(Duration::from_secs(60))
             .after_connect(|connection, _| Box::pin(refuse_standby(connection)))
+            .after_release(|connection, _| Box::pin(settled(connection)))
             .connect_lazy_with(options.application_name(application));
         Ok(Self { pool })
     }
@@ -226,9 +251,9 @@ impl Database {
         Ok(lines)
     }
 
-    /// Closes all connections.
+    /// Closes all connections; those of a server that does not answer are left to the end of the process.
     pub async fn close(&self) {
-        self.pool.close().await;
+        let _ = tokio::time::timeout(FAREWELL, self.pool.close()).await;
     }
 }
 

@@ -13,7 +13,7 @@ pub use sessions::SessionRow;
 
 use std::time::Duration;
 
-use super::{Database, StoreError};
+use super::{Database, StoreError, answered};
 
 /// How long a reader waits before PostgreSQL counts as away: whoever asked is told so while they still listen. The pool itself
 /// goes on trying for longer.
@@ -30,22 +30,12 @@ impl Reads {
     pub fn new(database: Database) -> Self {
         Self { database }
     }
-
-    /// Whether PostgreSQL answers.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1").execute(&self.database.pool).await?;
-        Ok(())
-    }
 }
 
 /// The answer to a read, unless it takes longer than 2 s: then PostgreSQL counts as away.
 ///
 /// # Errors
-/// What the read's own error is, or [`StoreError::Transient`] for an answer that is late.
+/// The read's own, or [`StoreError::Silent`].
 pub async fn in_time<T>(read: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let late = |_| StoreError::Transient(sqlx::Error::PoolTimedOut);
-    tokio::time::timeout(PATIENCE, read).await.map_err(late)?
+    answered(PATIENCE, read).await
 }

@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     fault,
@@ -6,7 +6,11 @@ use super::{
     job::{Answer, Job},
     parts::Parts,
 };
-use crate::{process::trace::Span, store::StoreError, wire::Kind};
+use crate::{
+    process::trace::Span,
+    store::{StoreError, answered},
+    wire::Kind,
+};
 
 /// Why an attempt at a batch came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -33,13 +37,15 @@ pub(super) async fn ready(
     Ok(passwords)
 }
 
-/// Runs a batch once: passwords first, unless they are ready, then one transaction with everything that has an effect.
+/// Runs a batch once: passwords first, unless they are ready, then one transaction with everything that has an effect, for which
+/// PostgreSQL may take so long.
 pub(super) async fn attempt(
     parts: &Parts,
     span: &Span,
     kind: Kind,
     jobs: &[Job],
     passwords: Option<Passwords>,
+    patience: Duration,
 ) -> Result<Vec<Answer>, Failed> {
     let passwords = match passwords {
         Some(passwords) => passwords,
@@ -47,12 +53,16 @@ pub(super) async fn attempt(
     };
     fault::point("hash", kind);
     let start = Instant::now();
-    let mut tx = parts.database.begin().await?;
-    fault::point("begin", kind);
-    let context =
-        Context { now: parts.clock.now(), sign_ups: parts.settings.sign_ups, passwords: &passwords };
-    let answers = handlers::run(kind, &mut tx, &context, jobs).await?;
-    tx.commit().await.map_err(StoreError::from)?;
+    let transaction = async {
+        let mut tx = parts.database.begin().await?;
+        fault::point("begin", kind);
+        let context =
+            Context { now: parts.clock.now(), sign_ups: parts.settings.sign_ups, passwords: &passwords };
+        let answers = handlers::run(kind, &mut tx, &context, jobs).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(answers)
+    };
+    let answers = answered(patience, transaction).await?;
     parts.stage(span, "transaction", start);
     fault::point("committed", kind);
     Ok(answers)

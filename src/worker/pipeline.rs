@@ -22,7 +22,7 @@ use super::{
 use crate::{
     kafka::{Partition, ProduceError},
     process::trace::Span,
-    store::StoreError,
+    store::{SILENCE, StoreError},
     wire::{ErrorCode, Failure, Kind, Outgoing},
 };
 
@@ -30,6 +30,8 @@ use crate::{
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// How often a batch is run again at once because somebody else wrote the same rows. After that it waits like any other.
 const CONFLICTS: u32 = 8;
+/// How long PostgreSQL may take over a batch that was cut off before.
+const MOST_PATIENCE: Duration = Duration::from_secs(80);
 /// From so many records in a batch on, the next one waits to fill. Where fewer come in the time that a batch takes, waiting would
 /// make each of them later and save little.
 const MANY: usize = 16;
@@ -186,10 +188,11 @@ impl Run<'_> {
         let mut waits = Waits::new();
         let mut hold: Option<Hold> = None;
         let mut conflicts = 0;
+        let mut patience = SILENCE;
         loop {
             let start = Instant::now();
             *attempts += 1;
-            let failed = match attempt(self.parts, self.span, self.kind, jobs, ready.take()).await {
+            let failed = match attempt(self.parts, self.span, self.kind, jobs, ready.take(), patience).await {
                 Ok(mut answers) => {
                     answers.iter_mut().for_each(|answer| answer.attempts = *attempts);
                     return Ok(Ok(answers));
@@ -210,6 +213,10 @@ impl Run<'_> {
                     return Err(Ended::Revoked);
                 }
                 continue;
+            }
+            if matches!(failed, Failed::Store(StoreError::Silent(_))) {
+                // Its connection is lost, or PostgreSQL is that slow: then the batch must not be cut off for ever.
+                patience = (patience * 2).min(MOST_PATIENCE);
             }
             tracing::debug!(kind = %self.kind, %failed, "a batch waits");
             let hold = hold.get_or_insert_with(|| self.parts.holds.hold());

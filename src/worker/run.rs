@@ -15,7 +15,7 @@ use crate::{
     kafka::{Group, GroupEvent, GroupSettings, KafkaSettings, Producer, ProducerSettings},
     process::{Dependency, Exit, Process, Secret},
     store::{
-        Clock, Database, StoreError,
+        Clock, Database, SILENCE, StoreError, answered,
         cleanup::{self, Expiring},
         missing_migrations,
     },
@@ -265,7 +265,7 @@ async fn schema(database: &Database, dependency: &Dependency, drain: Duration) {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     dependency.ready();
-    match database.warnings(drain).await {
+    match answered(SILENCE, database.warnings(drain)).await {
         Ok(lines) => lines.iter().for_each(|line| tracing::warn!("{line}")),
         Err(error) => tracing::warn!(%error, "PostgreSQL's settings could not be read"),
     }

@@ -15,7 +15,7 @@ use crate::{
         reader::{Range, ReplayBounds, ReplayError, Replayer},
     },
     store::{
-        StoreError,
+        SILENCE, StoreError, answered,
         reads::{Interests, Message, Reads},
     },
     wire::{CHAT_EVENT, Keyring, open_event},
@@ -75,16 +75,16 @@ impl Scout {
                 Found::Session { key, state: state.map_err(missing) }
             }
             Lookup::Interests { conn, user } => {
-                Found::Interests { conn, interests: self.reads.interests(&user).await.map_err(missing) }
+                Found::Interests { conn, interests: read(self.reads.interests(&user)).await }
             }
             Lookup::Gap { room, ticket, after, before, attempt } => {
                 tokio::time::sleep(backoff(attempt)).await;
-                let messages = self.reads.messages_between(room, after, before, PAGE).await.map_err(missing);
+                let messages = read(self.reads.messages_between(room, after, before, PAGE)).await;
                 Found::Gap { room, ticket, attempt, messages }
             }
             Lookup::Members { room, ticket, users, attempt } => {
                 tokio::time::sleep(backoff(attempt)).await;
-                let members = self.reads.room_members(room, &users).await.map_err(missing);
+                let members = read(self.reads.room_members(room, &users)).await;
                 Found::Members { room, ticket, attempt, members }
             }
             Lookup::Holes { conn, holes } => Found::Holes { conn, messages: self.holes(holes).await },
@@ -110,7 +110,7 @@ impl Scout {
     async fn holes(&self, holes: Vec<(RoomId, Seq, Seq)>) -> Result<Vec<Message>, Missing> {
         let mut all = Vec::new();
         for (room, after, before) in holes {
-            all.extend(self.reads.messages_between(room, after, before, PAGE).await.map_err(missing)?);
+            all.extend(read(self.reads.messages_between(room, after, before, PAGE)).await?);
             if all.len() > PAGE * 10 {
                 break;
             }
@@ -186,6 +186,11 @@ impl Turns {
         let Ok(Ok(_permit)) = waited else { return Err(Missing::Overflow) };
         Ok(tokio::task::spawn_blocking(work).await)
     }
+}
+
+/// A look-up in PostgreSQL. A stream waits for it, so it waits as long as there is hope, which is longer than who asks once.
+async fn read<T>(reading: impl Future<Output = Result<T, StoreError>>) -> Result<T, Missing> {
+    answered(SILENCE, reading).await.map_err(missing)
 }
 
 fn missing(error: StoreError) -> Missing {

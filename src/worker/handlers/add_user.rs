@@ -9,7 +9,7 @@ use super::{
 use crate::{
     ids::{RequestId, Timestamp, UserId},
     store::{
-        Conn, Database, StoreError, inbox,
+        Conn, Database, SILENCE, StoreError, answered, inbox,
         throttles::{self, Failures},
         users::{self, NewUser},
     },
@@ -56,14 +56,15 @@ pub(super) async fn hash(
     let ids: Vec<RequestId> = asks.iter().map(|ask| ask.headers.request_id).collect();
     let names: Vec<&UserId> = asks.iter().map(|ask| &ask.request.user_id).collect();
     let subjects: Vec<String> = asks.iter().filter_map(address).collect();
-    let (known, taken, blocked) = {
+    let looking_up = async {
         let mut conn = database.connection().await?;
-        (
+        Ok((
             inbox::look_up(&mut conn, &ids).await?,
             users::known(&mut conn, &names).await?,
             throttles::blocked(&mut conn, &subjects).await?,
-        )
+        ))
     };
+    let (known, taken, blocked) = answered(SILENCE, looking_up).await?;
     let hash = async |ask: &Ask<'_, wire::AddUser>| {
         let (id, user) = (ask.headers.request_id, &ask.request.user_id);
         if ask.headers.deadline <= now() {

@@ -9,7 +9,7 @@ use super::{Ask, Context, Handler};
 use crate::{
     ids::{RequestId, Timestamp, UserId},
     store::{
-        Conn, Database, StoreError, inbox, sessions,
+        Conn, Database, SILENCE, StoreError, answered, inbox, sessions,
         throttles::{self, Failures, Rule},
         users::{self, UserRow},
     },
@@ -68,15 +68,16 @@ pub(super) async fn check(
     let names: Vec<&UserId> = asks.iter().map(|ask| &ask.request.user_id).collect();
     let subjects: Vec<String> =
         asks.iter().flat_map(|ask| [Some(account(ask)), address(ask)]).flatten().collect();
-    let (known, hashes, blocked) = {
+    let looking_up = async {
         // The connection goes back before the hashing, which takes longer than all of PostgreSQL's part.
         let mut conn = database.connection().await?;
-        (
+        Ok((
             inbox::look_up(&mut conn, &ids).await?,
             users::password_hashes(&mut conn, &names).await?,
             throttles::blocked(&mut conn, &subjects).await?,
-        )
+        ))
     };
+    let (known, hashes, blocked) = answered(SILENCE, looking_up).await?;
     let check = async |ask: &Ask<'_, wire::Login>| {
         let (id, user) = (ask.headers.request_id, &ask.request.user_id);
         if ask.headers.deadline <= now() {

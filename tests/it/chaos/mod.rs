@@ -30,8 +30,10 @@ mod verdict;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use errands::{Errands, outcome};
+pub(crate) use network::Relay;
 use people::Crowd;
 use report::Report;
+pub(crate) use schedule::Trouble;
 use schedule::{Fault, schedule};
 use soak::Soak;
 use stage::Stage;

@@ -39,7 +39,7 @@ impl Ill {
 }
 
 /// The relay from one address to another. Ends with its owner.
-pub(super) struct Relay {
+pub(crate) struct Relay {
     state: watch::Sender<State>,
     /// One trouble at a time.
     disturbing: tokio::sync::Mutex<()>,
@@ -55,7 +55,7 @@ impl Drop for Relay {
 
 impl Relay {
     /// Listens at `from` and passes all on to `to`.
-    pub(super) async fn start(from: SocketAddr, to: SocketAddr) -> Self {
+    pub(crate) async fn start(from: SocketAddr, to: SocketAddr) -> Self {
         let listener = TcpListener::bind(from).await.expect("the port is free");
         let (state, seen) = watch::channel(None);
         let to = Arc::new(Mutex::new(to));
@@ -75,7 +75,7 @@ impl Relay {
     }
 
     /// Disturbs it for a while, after whoever does so already; how many connections and packets met the trouble.
-    pub(super) async fn disturb(&self, trouble: Trouble, time: Duration) -> u64 {
+    pub(crate) async fn disturb(&self, trouble: Trouble, time: Duration) -> u64 {
         let _alone = self.disturbing.lock().await;
         let met = Arc::new(AtomicU64::new(0));
         self.state.send_replace(Some(Ill { trouble, met: Arc::clone(&met) }));
@@ -113,6 +113,8 @@ async fn connection(client: TcpStream, to: SocketAddr, state: watch::Receiver<St
     let mut up = std::pin::pin!(pass(client_in, server_out, state.clone(), false));
     let mut down = std::pin::pin!(pass(server_in, client_out, state, true));
     let ended = tokio::select! {
+        // Who asks is the one that is to hear nothing, whoever else would tell it.
+        biased;
         ended = &mut up => match ended {
             End::Farewell(..) => down.await,
             other => other,

@@ -33,7 +33,7 @@ pub(super) enum Link {
 
 /// What is wrong with a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// Everything takes longer.
     Delay,
     /// What TCP makes of lost packets: now and then nothing comes for a while.

@@ -1,11 +1,14 @@
 //! PostgreSQL and Kafka die under load and come back: the worker waits, says why, skips nothing and doubles nothing.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use parley::{ids::Timestamp, wire::Outgoing};
 
 use super::{audit::Load, world::World};
-use crate::fixtures::{Binary, Postgres, eventually};
+use crate::{
+    chaos::{Relay, Trouble},
+    fixtures::{Binary, Postgres, eventually, free_ports},
+};
 
 fn kill(pid: u32) {
     let status = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
@@ -61,6 +64,45 @@ async fn what_is_in_hand_when_postgres_or_kafka_dies_is_done_once() {
     late.audit(&world, "kafka died").await;
     ready(&worker).await;
     assert!(worker.stop().await.success());
+}
+
+/// A host that is gone, or a proxy that forgot a connection, tells nobody: what was asked there is never answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_never_answers_again_is_given_up() {
+    let world = World::with_own_postgres(1).await;
+    let ann = world.person("ann");
+    let room = world.room(&[&ann]);
+    let postgres = world.database.server().port();
+    let between = free_ports(1);
+    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let relay = Relay::start(local(between), local(postgres)).await;
+    let url = world.database.url("worker").replace(&format!(":{postgres}/"), &format!(":{between}/"));
+    let worker = world.worker_with("AddChat", &[], &[("PARLEY_DATABASE_URL", &url)]).ready().await;
+    let say =
+        async |text: &str| world.produce(&world.record(&world.headers(&ann), &ann.says(room, text))).await;
+    let stored = async |text: &str| {
+        let sql = format!("SELECT count(*) FROM messages WHERE message = '{text}'");
+        eventually(text, || async { (world.database.sql(&sql) == "1").then_some(()) }).await;
+    };
+    say("before").await;
+    stored("before").await;
+
+    let met = relay.disturb(Trouble::HalfOpen, Duration::from_millis(200)).await;
+    assert!(met > 0, "it had connections");
+    say("after").await;
+    stored("after").await;
+    ready(&worker).await;
+
+    // Nobody answers a new connection either, and the worker is to end with a batch in hand.
+    let (silence, waiting) = (relay.disturb(Trouble::HalfOpen, crate::fixtures::DEADLINE), async {
+        say("in hand").await;
+        unready(&worker, "batches").await;
+        assert!(worker.stop().await.success());
+    });
+    tokio::select! {
+        _ = silence => panic!("the worker did not end while PostgreSQL was silent"),
+        () = waiting => {}
+    }
 }
 
 /// Whoever leads an address from a dead server to its standby may do so before the standby is promoted.
