@@ -22,6 +22,7 @@ mod fights;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod kinds;
+mod kubernetes;
 mod lag;
 mod lease;
 mod lint;

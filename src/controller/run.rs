@@ -13,7 +13,7 @@ use super::{
     clusters::{Calls, Clusters},
     context::{Context, IN_HAND, set_resource},
     events::{EventReason, Recorder},
-    kinds,
+    kinds, kubernetes,
     lease::{Candidate, Leadership, LeaseSettings},
     metrics::Metrics,
     ownership::SetKey,
@@ -58,10 +58,7 @@ pub async fn run(args: RunArgs, process: Process) -> Result<(), Exit> {
     let password = Secret::read("PARLEY_KAFKA_PASSWORD", args.kafka.kafka_password_file.as_deref())
         .map_err(Exit::settings)?;
     let kafka = args.kafka.check(password.as_ref().map(Secret::reveal)).map_err(Exit::settings)?;
-    let mut config = kube::Config::infer().await.map_err(|error| {
-        Exit::settings(format!("no way to the API server: {error}; run in a pod or set KUBECONFIG"))
-    })?;
-    config.connect_timeout = Some(Duration::from_secs(5));
+    let config = kubernetes::config().await?;
     let namespace = config.default_namespace.clone();
     let client = Client::try_from(config)
         .map_err(|error| Exit::settings(format!("no way to the API server: {error}")))?;

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, io::Write as _, path::PathBuf};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, Client, api::PostParams};
 
+use super::kubernetes;
 use crate::process::Exit;
 
 /// The arguments of `controller secret`.
@@ -26,9 +27,7 @@ pub struct SecretArgs {
 /// When the folder has no files or cannot be read, or the API server refuses.
 pub(super) async fn run(args: SecretArgs) -> Result<(), Exit> {
     let data = read(&args.folder)?;
-    let config = kube::Config::infer().await.map_err(|error| {
-        Exit::settings(format!("no way to the API server: {error}; run in a pod or set KUBECONFIG"))
-    })?;
+    let config = kubernetes::config().await?;
     let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let secrets: Api<Secret> = Api::namespaced(Client::try_from(config).map_err(Exit::failure)?, &namespace);
     let mut secret = Secret { data: Some(data), ..Secret::default() };

@@ -14,7 +14,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::context::set_resource;
+use super::{context::set_resource, kubernetes};
 use crate::{api::FINALIZER, process::Exit};
 
 /// Between two looks at whether the controller's pods are gone.
@@ -45,9 +45,7 @@ pub struct UninstallArgs {
 /// # Errors
 /// When the API server refuses, or the controller does not end in time: the finalizers are left as they are then.
 pub(super) async fn run(args: UninstallArgs) -> Result<(), Exit> {
-    let config = kube::Config::infer().await.map_err(|error| {
-        Exit::settings(format!("no way to the API server: {error}; run in a pod or set KUBECONFIG"))
-    })?;
+    let config = kubernetes::config().await?;
     let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config).map_err(Exit::failure)?;
     end_controller(&client, &namespace, &args).await?;

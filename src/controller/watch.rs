@@ -11,6 +11,7 @@ use kube::{
 
 use super::{
     context::set_resource,
+    kubernetes::WATCH,
     ownership::{Claim, SetKey},
     queue::Queue,
     sets::{SetEntry, Sets},
@@ -32,7 +33,8 @@ fn objects(
         None => Api::all_with(client.clone(), resource),
     };
     let kind = resource.kind.clone();
-    watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff().filter_map(move |event| {
+    let watching = watcher::Config::default().page_size(PAGE).timeout(WATCH);
+    watcher(api, watching).default_backoff().filter_map(move |event| {
         let event =
             event.inspect_err(|error| tracing::warn!(kind, %error, "a watch failed and is tried again")).ok();
         std::future::ready(event)

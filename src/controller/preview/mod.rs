@@ -18,7 +18,7 @@ use super::{
     cluster::Cluster,
     clusters::resolve,
     context::set_resource,
-    desired, lint,
+    desired, kubernetes, lint,
     ownership::{Claim, SetKey, topic_owner},
     plan::{Contended, Deed, Live, Owner, Policies, TopicPlan, plan_topic},
     sets::SetEntry,
@@ -119,7 +119,10 @@ impl Kubernetes {
             missing: Some(why),
         };
         let config = match kube::Config::infer().await {
-            Ok(config) => config,
+            Ok(mut config) => {
+                kubernetes::patient(&mut config);
+                config
+            }
             Err(error) => return none(namespace.unwrap_or("default"), error.to_string()),
         };
         let namespace = namespace.map_or_else(|| config.default_namespace.clone(), str::to_owned);

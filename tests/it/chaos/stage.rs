@@ -291,11 +291,7 @@ impl Environment {
     fn controller(&self, n: usize, api: &ApiServer, relay: u16, namespace: &str) -> Recipe {
         // With the chart's rights, by way of the relay.
         let own = api.controller_kubeconfig(namespace, "apps/deployments");
-        let text = std::fs::read_to_string(own).expect("a kubeconfig");
-        let file = api.kubeconfig().with_file_name("kubeconfig-relay");
-        let there = text.replace(&format!(":{}\"", api.port()), &format!(":{relay}\""));
-        assert_ne!(text, there, "the address is in it");
-        std::fs::write(&file, there).expect("a file can be written");
+        let file = api.kubeconfig_by(relay, &own);
         let flags = [
             ["--kafka-bootstrap-servers", &self.bootstrap[2]],
             ["--watch-namespaces", namespace],

@@ -19,13 +19,14 @@ mod remembered;
 mod scale;
 mod secret;
 mod secured;
+mod silent;
 mod tap;
 mod topics;
 mod trouble;
 mod uninstall;
 mod workers;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use kube::{
     Api, Client,
@@ -274,6 +275,11 @@ pub(crate) fn set_resource() -> ApiResource {
 pub(crate) fn controller(api: &ApiServer, namespace: &str, bootstrap: &str, more: &[&str]) -> Binary {
     let kinds = more.iter().skip_while(|flag| **flag != "--scale-targets").nth(1);
     let kubeconfig = api.controller_kubeconfig(namespace, kinds.unwrap_or(&"apps/deployments"));
+    controller_by(&kubeconfig, namespace, bootstrap, more)
+}
+
+/// The same, by the way to the API server that this file tells.
+pub(crate) fn controller_by(kubeconfig: &Path, namespace: &str, bootstrap: &str, more: &[&str]) -> Binary {
     let kubeconfig = kubeconfig.display().to_string();
     let mut args = vec![
         "run",
