@@ -28,11 +28,13 @@ status=0
 [ $# -gt 0 ] || set -- worker scaling gateway counts starts controller
 for what in "$@"; do
 	machine "$what"
+	t0=$SECONDS
 	case $what in
 	worker | scaling | gateway | counts | starts) bash "$HACK/bench/$what.sh" || status=1 ;;
 	controller) bash "$HACK/bench/controller.sh" | tee "$OUT/controller.md" || status=1 ;;
 	*) die "there is nothing to measure of $what: worker scaling gateway counts starts controller" ;;
 	esac
+	say "== $what took $(((SECONDS - t0 + 59) / 60)) minutes"
 done
 node "$HACK/bench/report.mjs" "$OUT"
 [ $status = 0 ] || die "something was found wrong: see above"

@@ -3,14 +3,14 @@
 # Prints docs/benchmarks.md's table for it. Everything is on loopback and is taken away at the end.
 #
 #   CONTROLLER=FILE     the program; left out: the image's, built now
-#   TOPICS SETS IDLE    10000 topics in 50 sets, looked at for 120 seconds
+#   TOPICS SETS IDLE    10000 topics in 50 sets, looked at for 100 seconds
 #   ONCE HALF           1000 sets at once; 500 topics in each of the two sets from nothing
 #   ROUNDS              each of these so often, and the idle time in so many parts: 5
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
 . "$LIB/process.sh"
 
-TOPICS=${TOPICS:-10000} SETS=${SETS:-50} IDLE=${IDLE:-120} ONCE=${ONCE:-1000} HALF=${HALF:-500} ROUNDS=${ROUNDS:-5}
+TOPICS=${TOPICS:-10000} SETS=${SETS:-50} IDLE=${IDLE:-100} ONCE=${ONCE:-1000} HALF=${HALF:-500} ROUNDS=${ROUNDS:-5}
 BENCH=$STATES/bench-controller
 RUN=$BENCH/run
 API=127.0.0.1:18910

@@ -3,8 +3,8 @@
 #
 #   gateway.sh [SCENARIO...]    idle fanout big thousand stuck drain crash connect flood day; all of them when none is named
 #
-# Each scenario has a fresh gateway at its default settings, but for what is said beside it. Reports are printed, and kept as JSON
-# in $CACHE/bench. What docs/benchmarks.md says was measured by this. Takes some eight minutes after the build.
+# Each scenario has a fresh gateway at its default settings, but for what is said beside it, and is measured ROUNDS times (5). Reports
+# are printed, and kept as JSON in $CACHE/bench. What docs/benchmarks.md says was measured by this.
 # Fewer STREAMS (default 10000) for a smaller machine; each needs a file in the gateway and one in the load generator.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
@@ -12,6 +12,8 @@ set -euo pipefail
 as_root
 
 STREAMS=${STREAMS:-10000}
+ROUNDS=${ROUNDS:-5}
+SECONDS_EACH=${SECONDS_EACH:-6}
 PORTS=${BENCH_PORTS:-31800} # ten from here on, and the broker's at +100
 RUN=$STATES/bench-gateway
 . "$LIB/bench.sh"
@@ -31,35 +33,43 @@ scenario() {
 	stop gateway
 	stop other
 }
+# again NAME ...: the same, ROUNDS times.
+again() {
+	local n
+	for ((n = 1; n <= ROUNDS; n++)); do scenario "$1-$n" "${@:2}"; done
+}
+# with_other NAME ...: the same, with a second gateway for those who have to leave the first.
+with_other() {
+	local n
+	for ((n = 1; n <= ROUNDS; n++)); do
+		gateway other 1
+		scenario "$1-$n" "${@:2}" --other "127.0.0.1:$((PORTS + 6))"
+	done
+}
 
 run() {
+	rm -f "$OUT/gateway-$1".json "$OUT/gateway-$1"-*.json
 	case $1 in
-	idle) scenario idle idle "$STREAMS" 100 "" --settle 40 ;;
+	# Heartbeats come every 15 s.
+	idle) again idle idle "$STREAMS" 100 "" --settle 20 ;;
 	# 5,000 deliveries a second.
-	fanout) scenario fanout fanout "$STREAMS" 100 "" --rate 50 --seconds 10 ;;
+	fanout) scenario fanout fanout "$STREAMS" 100 "" --rate 50 --seconds "$SECONDS_EACH" --rounds "$ROUNDS" ;;
 	# One room with everybody in it, five messages a second: what the peers' figures are of.
-	big) scenario big fanout "$STREAMS" 10000 "" --rate 5 --seconds 10 ;;
-	thousand) scenario thousand fanout $((STREAMS / 10)) 1000 "" --rate 5 --seconds 10 ;;
+	big) scenario big fanout "$STREAMS" 10000 "" --rate 5 --seconds "$SECONDS_EACH" --rounds "$ROUNDS" ;;
+	thousand) scenario thousand fanout $((STREAMS / 10)) 1000 "" --rate 5 --seconds "$SECONDS_EACH" --rounds "$ROUNDS" ;;
 	# A thousand that read and a thousand that do not, in the same rooms. The kernel's buffers are filled before each phase; what the
 	# phase brings then fits the queues nearly, so that they wait for most of it and are cut in the end.
 	stuck)
 		scenario stuck stuck 2000 100 "PARLEY_STREAM_QUEUE_KIB=128" --admin "127.0.0.1:$((PORTS + 5))" --rate 40 --seconds 15 \
 			--message-bytes 4096 --rounds 3
 		;;
-	drain)
-		gateway other 1
-		scenario drain drain $((STREAMS / 2)) 100 "PARLEY_DRAIN_SECONDS=30" --other "127.0.0.1:$((PORTS + 6))" --drain-seconds 30 --rate 25 \
-			--seconds 45
-		;;
+	drain) with_other drain drain $((STREAMS / 2)) 100 "PARLEY_DRAIN_SECONDS=15" --drain-seconds 15 --rate 25 --seconds 20 ;;
 	# The other one has to take all who come back at once from a gateway that was killed.
-	crash)
-		gateway other 1
-		scenario crash drain $((STREAMS / 2)) 100 "" --other "127.0.0.1:$((PORTS + 6))" --kill --rate 25 --seconds 20
-		;;
-	connect) scenario connect connect "$STREAMS" 100 "" --rate 2000 ;;
-	flood) scenario flood flood 200 100 "" --rate 20 --seconds 10 --connects 10000 ;;
+	crash) with_other crash drain $((STREAMS / 2)) 100 "" --kill --rate 25 --seconds 12 ;;
+	connect) again connect connect "$STREAMS" 100 "" --rate 2000 ;;
+	flood) again flood flood 200 100 "" --rate 20 --seconds "$SECONDS_EACH" --connects 10000 ;;
 	# Everything that people do.
-	day) STAGE_OPTIONS=--passwords scenario day day $((STREAMS / 5)) 20 "" --rate 200 --seconds 30 ;;
+	day) STAGE_OPTIONS=--passwords again day day $((STREAMS / 5)) 20 "" --rate 200 --seconds 12 ;;
 	*) die "there is no scenario $1: idle fanout big thousand stuck drain crash connect flood day" ;;
 	esac
 }

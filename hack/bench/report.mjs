@@ -30,7 +30,6 @@ const results = {
   },
   // The reports NAME-1.json, NAME-2.json …
   runs: (name) => files.filter((file) => new RegExp(`^${name}-[0-9]+\\.json$`).test(file)).map((file) => [Number(/(\d+)\.json$/.exec(file)[1]), read(file)]).filter(([, run]) => run).sort(([a], [b]) => a - b).map(([, run]) => run),
-  byNumber: (name) => files.flatMap((file) => (new RegExp(`^${name}-([0-9]+)\\.json$`).exec(file) ?? []).slice(1).map((n) => [Number(n), read(file)])).filter(([, run]) => run).sort(([a], [b]) => a - b),
   one: (name) => (files.includes(`${name}.json`) ? read(`${name}.json`) : undefined),
   controller: existsSync(join(FOLDER, "controller.md")) ? readFileSync(join(FOLDER, "controller.md"), "utf8") : "",
 };

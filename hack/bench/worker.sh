@@ -13,7 +13,7 @@ as_root
 
 ROUNDS=${ROUNDS:-5}
 MESSAGES=${MESSAGES:-100000} # of a backlog
-SECONDS_EACH=${SECONDS_EACH:-10}
+SECONDS_EACH=${SECONDS_EACH:-6}
 HALF=12500 # messages a second: half of what is aimed at
 USERS=1000 ROOM_SIZE=20 # 50 rooms, when nothing else is said
 PORTS=${BENCH_PORTS:-31820}
@@ -78,7 +78,7 @@ warm_up() {
 }
 
 part() {
-	local n
+	local n r
 	rm -f "$OUT/worker-$1"-*.json
 	case $1 in
 	backlog)
@@ -86,7 +86,9 @@ part() {
 		for ((n = 1; n <= ROUNDS; n++)); do backlog_round "$n"; done
 		;;
 	rooms)
-		for n in 1 10 100 500; do USERS=$((n * 2)) ROOM_SIZE=2 measured rooms "$n" backlog --messages "$MESSAGES"; done
+		for n in 1 10 100 500; do
+			for ((r = 1; r <= ROUNDS; r++)); do USERS=$((n * 2)) ROOM_SIZE=2 measured "rooms-$n" "$r" backlog --messages "$MESSAGES"; done
+		done
 		;;
 	steady) for ((n = 1; n <= ROUNDS; n++)); do measured steady "$n" save --rate 1000 --seconds "$SECONDS_EACH"; done ;;
 	half)
@@ -100,7 +102,7 @@ part() {
 		done
 		stop gateway
 		;;
-	hash) for ((n = 1; n <= ROUNDS; n++)); do alone hash "$n" limit-hash --threads "$HASH_THREADS" --seconds 5; done ;;
+	hash) for ((n = 1; n <= ROUNDS; n++)); do alone hash "$n" limit-hash --threads "$HASH_THREADS" --seconds 4; done ;;
 	logins)
 		for ((n = 1; n <= ROUNDS; n++)); do
 			STAGE_OPTIONS=--passwords measured logins "$n" logins --seal-public-keys-file "$RUN/keys/seal-public.json" \

@@ -31,17 +31,17 @@ const before = made({});
 writeFileSync(join(folder, "controller.md"), "| what | result |\n|---|---|\n| the same, idle for 120 s: CPU | 1.12 % of a core |\n");
 const after = made({
   "machine-worker": { commit: "abc", cpu: "some cpu", cores: 2, memory: "8 GiB", kernel: "6", rustc: "1", java: "17", postgres: "15", kafka: "4", load: "0 0 0" },
-  "worker-backlog-1": backlog(30_000), "worker-backlog-2": backlog(26_000), "worker-backlog-3": backlog(28_000), "worker-rooms-100": backlog(27_000),
+  "worker-backlog-1": backlog(30_000), "worker-backlog-2": backlog(26_000), "worker-backlog-3": backlog(28_000), "worker-rooms-100-1": backlog(27_000),
   "worker-limit-postgres-1": { perSecond: 120_000, cost }, "worker-limit-kafka-1": { perSecond: 90_000, microsPerMessage: 12 },
   "worker-one-by-one-1": { perSecond: 1_100, cost, millis: { database: 3, produce: 1, commit: 1 } }, "worker-perf-tools-1": { producePerSecond: 200_000, consumePerSecond: 900_000 },
   "worker-stages-1": { before: stages(1), after: stages(11) }, "worker-steady-1": save, "worker-half-1": save, "worker-streams-1": save,
   "worker-hash-1": { threads: 1, perSecond: 24 }, "worker-logins-1": { perSecond: 23, aloneMs: latency, besideMs: latency, p99Ratio: 1.1 },
   "worker-scaling-1-1": backlog(20_000), "worker-scaling-4-1": backlog(29_000),
   "gateway-big": { streams: 10_000, residentMib: 100, rounds: [41, 43, 45].map((p99) => ({ deliveriesPerSecond: 50_000, fromDueMs: { ...latency, p99 }, fromStoredMs: latency, gatewayMicrosPerDelivery: 9 })) },
-  "gateway-idle": { streams: 10_000, kibPerStream: 6.8 }, "gateway-connect": { streams: 10, duePerSecond: 5, fromDueMs: latency, sentAway: 0 },
-  "gateway-stuck": { healthy: 10, stuck: 10, queuedBytes: [3 << 20], p50Ratio: 1, p99Ratio: 1.1 }, "gateway-drain": { returned: 10, overSeconds: 3, peakToMean: 1.2, lost: 0 },
-  "gateway-crash": { returned: 10, overSeconds: 3, lost: 0 }, "gateway-flood": { connectsPerSecond: 10, beforeMs: latency, duringMs: latency, lost: 0, beforeMib: 20, peakMib: 30 },
-  "gateway-day": { streams: 100, rate: 50, actions: { say: { count: 5, failed: 0, millis: latency } }, deliveries: 50, lost: 0, fromDueMs: latency },
+  "gateway-idle-1": { streams: 10_000, kibPerStream: 6.8 }, "gateway-connect-1": { streams: 10, duePerSecond: 5, fromDueMs: latency, sentAway: 0 },
+  "gateway-stuck": { healthy: 10, stuck: 10, queuedBytes: [3 << 20], p50Ratio: 1, p99Ratio: 1.1 }, "gateway-drain-1": { returned: 10, overSeconds: 3, peakToMean: 1.2, lost: 0 },
+  "gateway-crash-1": { returned: 10, overSeconds: 3, lost: 0 }, "gateway-flood-1": { connectsPerSecond: 10, beforeMs: latency, duringMs: latency, lost: 0, beforeMib: 20, peakMib: 30 },
+  "gateway-day-1": { streams: 100, rate: 50, actions: { say: { count: 5, failed: 0, millis: latency } }, deliveries: 50, lost: 0, fromDueMs: latency },
   "counts-worker": { allocationsPerMessage: 51.5, callsPerMessage: 0.25 }, "counts-gateway": { allocationsPerDelivery: 1.25, callsPerDelivery: 1.5 },
   "worker-stream-1": { streams: 1_000, fromDueMs: latency, microsPerDelivery: 3 }, "start-worker-1": { ms: 400 }, "start-worker-2": { ms: 420 }, "start-gateway-1": { ms: 1_234 },
 });

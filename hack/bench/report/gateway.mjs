@@ -1,5 +1,5 @@
 // The gateway's tables.
-import { figure, middle, NONE, of, table, write } from "./statistics.mjs";
+import { figure, middle, NONE, of, spread, table, write } from "./statistics.mjs";
 
 // The rounds of a scenario of fan-out; none when it was not run.
 export const rounds = (results, name) => results.one(`gateway-${name}`)?.rounds ?? [];
@@ -27,26 +27,30 @@ const fanout = (results) => {
 };
 
 const rest = (results) => {
-  const one = (name) => results.one(`gateway-${name}`);
-  const say = (name, text) => (one(name) ? text(one(name)) : NONE);
-  const ms = (q) => `${write(q.p50, 1)} / ${write(q.p99, 1)} ms`;
+  const runs = (name) => results.runs(`gateway-${name}`);
+  const say = (name, text) => (runs(name).length > 0 ? text(runs(name), (pick, unit = "") => spread(of(runs(name), pick), unit)) : NONE);
+  const one = (name, text) => (results.one(name) ? text(results.one(name)) : NONE);
+  const lost = (all) => `${write(all.reduce((sum, r) => sum + r.lost, 0))} messages lost`;
+  const latency = (figures, field) => `${figures((r) => r[field].p50)} / ${figures((r) => r[field].p99)} ms`;
   return table(["what", "measured"], [
-    ["memory of an idle stream, KiB", say("idle", (r) => `${write(r.kibPerStream, 2)} (${write(r.streams)} streams)`)],
-    ["a stream for each of so many users, each opened when it is due: p50 / p99 until it is live", say("connect", (r) => `${write(r.streams)} at ${write(r.duePerSecond)} a second: ${ms(r.fromDueMs)}; ${write(r.sentAway)} sent away to come again`)],
-    ["as many readers that do not read beside the healthy ones: p50 and p99 of these by those without", say("stuck", (r) => (r.queuedBytes ? `${write(r.p50Ratio, 2)} and ${write(r.p99Ratio, 2)} (${write(r.healthy)} healthy; ${write(r.stuck)} were stuck and ended as slow, ${write(Math.min(...r.queuedBytes) / 2 ** 20, 1)} MiB waiting for them at the start of a phase)` : NONE))],
-    ["drain: streams that left and came back elsewhere, over so long, busiest second by the mean", say("drain", (r) => `${write(r.returned)} over ${write(r.overSeconds, 1)} s, ${write(r.peakToMean, 2)}; ${write(r.lost)} messages lost${r.drainSeconds ? `; the process ended after ${write(r.endedAfterSeconds, 1)} s of the ${write(r.drainSeconds)} s that it had` : ""}`)],
-    ["a gateway killed: all back at another one", say("crash", (r) => `${write(r.returned)} over ${write(r.overSeconds, 1)} s; ${write(r.lost)} messages lost`)],
-    ["a flood of new connections a second: p50 / p99 of healthy streams before, and meanwhile", say("flood", (r) => `${write(r.connectsPerSecond)}: ${ms(r.beforeMs)}, ${ms(r.duringMs)}; ${write(r.lost)} lost, memory ${write(r.beforeMib)} → ${write(r.peakMib)} MiB`)],
+    ["memory of an idle stream, KiB", say("idle", (all, figures) => `${figures((r) => r.kibPerStream)}, with ${write(all[0].streams)} streams`)],
+    ["a stream for each of so many users, each opened when it is due: p50 / p99 until it is live", say("connect", (all, figures) => `${write(all[0].streams)} at ${write(all[0].duePerSecond)} a second: ${latency(figures, "fromDueMs")}; ${figures((r) => r.sentAway)} sent away to come again`)],
+    ["as many readers that do not read beside the healthy ones: p50 and p99 of these by those without", one("gateway-stuck", (r) => (r.queuedBytes ? `${write(r.p50Ratio, 2)} and ${write(r.p99Ratio, 2)} (${write(r.healthy)} healthy; ${write(r.stuck)} were stuck and ended as slow, ${write(Math.min(...r.queuedBytes) / 2 ** 20, 1)} MiB waiting for them at the start of a phase)` : NONE))],
+    ["drain: streams that left and came back elsewhere, over so long, busiest second by the mean", say("drain", (all, figures) => `${figures((r) => r.returned)} over ${figures((r) => r.overSeconds)} s, ${figures((r) => r.peakToMean)}; ${lost(all)}${all[0].drainSeconds ? `; the process ended after ${figures((r) => r.endedAfterSeconds)} s of the ${write(all[0].drainSeconds)} s that it had` : ""}`)],
+    ["a gateway killed: all back at another one", say("crash", (all, figures) => `${figures((r) => r.returned)} over ${figures((r) => r.overSeconds)} s; ${lost(all)}`)],
+    ["a flood of new connections a second: p50 / p99 of healthy streams before, and meanwhile", say("flood", (all, figures) => `${write(middle(of(all, (r) => r.connectsPerSecond)))}: ${latency(figures, "beforeMs")}, ${latency(figures, "duringMs")}; ${lost(all)}, memory ${figures((r) => r.beforeMib)} → ${figures((r) => r.peakMib)} MiB`)],
   ]);
 };
 
 // Everything that people do, mixed.
 const day = (results) => {
-  const report = results.one("gateway-day");
-  if (!report) return "";
-  const rows = Object.entries(report.actions).map(([action, { count, failed, millis }]) => [action, write(count), write(failed), ...["p50", "p99", "max"].map((q) => write(millis[q], 1))]);
-  const last = ["a message, from due to its event on a stream", write(report.deliveries), write(report.lost), ...["p50", "p99", "max"].map((q) => write(report.fromDueMs[q], 1))];
-  return `\nA mixed day: ${write(report.streams)} streams, ${write(report.rate)} actions a second, each when it is due.\n\n${table(["action", "times", "not done", "p50", "p99", "longest (ms)"], [...rows, last])}\n`;
+  const runs = results.runs("gateway-day");
+  if (runs.length === 0) return "";
+  const sum = (pick) => write(runs.reduce((all, r) => all + pick(r), 0));
+  const millis = (pick) => ["p50", "p99", "max"].map((q) => figure(of(runs, (r) => pick(r)?.[q])));
+  const rows = Object.keys(runs[0].actions).map((action) => [action, sum((r) => r.actions[action]?.count ?? 0), sum((r) => r.actions[action]?.failed ?? 0), ...millis((r) => r.actions[action]?.millis)]);
+  const last = ["a message, from due to its event on a stream", sum((r) => r.deliveries), sum((r) => r.lost), ...millis((r) => r.fromDueMs)];
+  return `\nA mixed day: ${write(runs[0].streams)} streams, ${write(runs[0].rate)} actions a second, each when it is due; counts are of all ${runs.length} runs.\n\n${table(["action", "times", "not done", "p50", "p99", "longest (ms)"], [...rows, last])}\n`;
 };
 
 const counts = (results) => {

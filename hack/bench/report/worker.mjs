@@ -87,10 +87,12 @@ const scaling = (results) => {
   ])}\n`;
 };
 
+const ROOMS = [1, 10, 100, 500];
 const rooms = (results) => {
-  const runs = results.byNumber("worker-rooms");
-  if (runs.length === 0) return "";
-  return `\n${table(["rooms that share the backlog", ...runs.map(([n]) => write(n))], [["messages a second", ...runs.map(([, r]) => write(r.perSecond))], ["µs of all three for each", ...runs.map(([, r]) => write(r.cost.system, 1))]])}\n`;
+  const all = ROOMS.map((n) => [n, results.runs(`worker-rooms-${n}`)]).filter(([, runs]) => runs.length > 0);
+  if (all.length === 0) return "";
+  const row = (what, pick) => [what, ...all.map(([, runs]) => spread(of(runs, pick)))];
+  return `\n${table(["rooms that share the backlog", ...all.map(([n]) => write(n))], [row("messages a second", (r) => r.perSecond), row("µs of all three for each", (r) => r.cost.system)])}\n`;
 };
 
 const others = (results) => {
@@ -122,7 +124,7 @@ const stages = (results) => {
 };
 
 const audits = (results) => {
-  const runs = ["worker-backlog", "worker-rooms", "worker-steady", "worker-half", "worker-streams"].flatMap((name) => results.runs(name));
+  const runs = ["worker-backlog", ...ROOMS.map((n) => `worker-rooms-${n}`), "worker-steady", "worker-half", "worker-streams"].flatMap((name) => results.runs(name));
   const messages = runs.reduce((sum, r) => sum + r.messages, 0);
   const bad = runs.filter((r) => !clean(r.findings));
   if (runs.length === 0) return "";
