@@ -188,6 +188,9 @@ impl KafkaSettings {
         config.set("client.id", client_id);
         // A broker that is away is tried again soon, with jitter, and no faster than this.
         config.set("reconnect.backoff.ms", "100").set("reconnect.backoff.max.ms", "2000");
+        // One that does not answer, as after its host's death, is given up and connected to anew; what may take longer (joining a group,
+        // an admin request) has times of its own.
+        config.set("socket.timeout.ms", "15000");
         config
     }
 }
