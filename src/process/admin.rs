@@ -1,7 +1,9 @@
-use std::net::SocketAddr;
+use std::{convert::Infallible, net::SocketAddr};
 
-use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
-use prometheus::TextEncoder;
+use axum::{
+    Json, Router, body::Body, extract::State, http::StatusCode, response::IntoResponse, routing::get,
+};
+use futures::stream;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::{Exit, Process};
@@ -32,10 +34,14 @@ async fn readyz(State(process): State<Process>) -> impl IntoResponse {
 }
 
 async fn metrics(State(process): State<Process>) -> impl IntoResponse {
-    match TextEncoder::new().encode_to_string(&process.registry.gather()) {
-        Ok(text) => (StatusCode::OK, [("content-type", prometheus::TEXT_FORMAT)], text),
+    match process.registry.text() {
+        Ok(pieces) => {
+            let body = Body::from_stream(stream::iter(pieces.map(Ok::<_, Infallible>)));
+            (StatusCode::OK, [("content-type", prometheus::TEXT_FORMAT)], body)
+        }
         Err(error) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, [("content-type", "text/plain")], format!("{error}\n"))
+            let why = Body::from(format!("{error}\n"));
+            (StatusCode::INTERNAL_SERVER_ERROR, [("content-type", "text/plain")], why)
         }
     }
 }

@@ -3,8 +3,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use prometheus::{IntGaugeVec, Opts, Registry};
+use prometheus::{IntGaugeVec, Opts};
 use serde::Serialize;
+
+use super::metrics::Registry;
 
 /// What a process depends on, by name, and whether it has it: the content of `/readyz`. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -43,7 +45,7 @@ impl Health {
         let gauge = IntGaugeVec::new(opts, &["dependency"]);
         #[expect(clippy::expect_used, reason = "the name and label are constants and valid")]
         let gauge = gauge.expect("a valid metric");
-        let _ = registry.register(Box::new(gauge.clone()));
+        let _ = registry.register(gauge.clone());
         Self { states: Arc::default(), gauge }
     }
 

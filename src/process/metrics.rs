@@ -1,17 +1,19 @@
 //! Metrics as data: a service declares all of its own in one place with [`metrics!`](crate::metrics), where the field's name
 //! is the metric's (after `parley_`) and its doc comment is the help text.
 
+mod registry;
 mod table;
 
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, core::Collector, process_collector::ProcessCollector,
+    process_collector::ProcessCollector,
 };
 
+pub use registry::Registry;
 pub use table::{IntGaugeTable, Rows};
 
 /// A kind of metric that [`metrics!`](crate::metrics) can declare.
-pub trait Metric: Sized + Clone + Collector + 'static {
+pub trait Metric: Sized + Clone + 'static {
     /// The word for it in the exposition format.
     const TYPE: &'static str;
 
@@ -20,6 +22,12 @@ pub trait Metric: Sized + Clone + Collector + 'static {
     /// # Errors
     /// When name, labels or buckets are not legal.
     fn build(name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<Self>;
+
+    /// From now on the registry tells it.
+    ///
+    /// # Errors
+    /// When it tells one of that name already.
+    fn enter(&self, registry: &Registry) -> prometheus::Result<()>;
 }
 
 macro_rules! metric {
@@ -35,6 +43,10 @@ macro_rules! metric {
             ) -> prometheus::Result<Self> {
                 $build
             }
+
+            fn enter(&self, registry: &Registry) -> prometheus::Result<()> {
+                registry.register(self.clone())
+            }
         }
     };
 }
@@ -43,7 +55,6 @@ metric!(IntCounter, "counter", |name, help, _labels, _buckets| Self::with_opts(O
 metric!(IntCounterVec, "counter", |name, help, labels, _buckets| Self::new(Opts::new(name, help), labels));
 metric!(IntGauge, "gauge", |name, help, _labels, _buckets| Self::with_opts(Opts::new(name, help)));
 metric!(IntGaugeVec, "gauge", |name, help, labels, _buckets| Self::new(Opts::new(name, help), labels));
-metric!(IntGaugeTable, "gauge", |name, help, labels, _buckets| Self::new(name, help, labels));
 metric!(prometheus::Gauge, "gauge", |name, help, _labels, _buckets| Self::with_opts(Opts::new(name, help)));
 metric!(GaugeVec, "gauge", |name, help, labels, _buckets| Self::new(Opts::new(name, help), labels));
 metric!(Histogram, "histogram", |name, help, _labels, buckets| Self::with_opts(
@@ -53,6 +64,18 @@ metric!(HistogramVec, "histogram", |name, help, labels, buckets| Self::new(
     HistogramOpts::new(name, help).buckets(buckets.to_vec()),
     labels
 ));
+
+impl Metric for IntGaugeTable {
+    const TYPE: &'static str = "gauge";
+
+    fn build(name: &str, help: &str, labels: &[&str], _buckets: &[f64]) -> prometheus::Result<Self> {
+        Self::new(name, help, labels)
+    }
+
+    fn enter(&self, registry: &Registry) -> prometheus::Result<()> {
+        registry.add(self.clone())
+    }
+}
 
 /// What is known of a metric without running anything: for the reference in `docs/`.
 #[derive(Debug, Clone, Copy)]
@@ -79,7 +102,7 @@ pub struct Description {
 ///         duration_seconds: prometheus::Histogram [] = &[0.01, 0.1, 1.0],
 ///     }
 /// }
-/// let metrics = Example::register(&prometheus::Registry::new()).unwrap();
+/// let metrics = Example::register(&parley::process::metrics::Registry::new()).unwrap();
 /// metrics.requests_total.with_label_values(&["ok"]).inc();
 /// assert_eq!(Example::describe()[0].help, "Requests, by outcome.");
 /// ```
@@ -102,7 +125,7 @@ macro_rules! metrics {
             ///
             /// # Errors
             /// When one of that name is registered already.
-            $vis fn register(registry: &prometheus::Registry) -> prometheus::Result<Self> {
+            $vis fn register(registry: &$crate::process::metrics::Registry) -> prometheus::Result<Self> {
                 use $crate::process::metrics::Metric;
                 $(
                     let $field = {
@@ -112,7 +135,7 @@ macro_rules! metrics {
                         let help = concat!($($doc),+).trim();
                         let name = concat!("parley_", stringify!($field));
                         let metric = <$type as Metric>::build(name, help, &[$($label),*], buckets)?;
-                        registry.register(Box::new(metric.clone()))?;
+                        metric.enter(registry)?;
                         metric
                     };
                 )+
@@ -141,6 +164,6 @@ pub(super) fn register_process(registry: &Registry) -> prometheus::Result<()> {
     let opts = Opts::new("parley_build_info", "Always 1; version and commit are its labels.");
     let info = IntGaugeVec::new(opts, &["version", "commit"])?;
     info.with_label_values(&[super::VERSION, super::COMMIT]).set(1);
-    registry.register(Box::new(info))?;
-    registry.register(Box::new(ProcessCollector::for_self()))
+    registry.register(info)?;
+    registry.register(ProcessCollector::for_self())
 }

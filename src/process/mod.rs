@@ -17,13 +17,13 @@ pub mod trace;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
-use prometheus::Registry;
 
 pub use exit::Exit;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use flags::one_line;
 pub use flags::{LogFormat, ProcessArgs};
 pub use health::{Dependency, Health};
+use metrics::Registry;
 /// Where the programs take memory from (docs/decisions.md). Each names it itself, so that the tests, which run under a memory checker
 /// too, keep the system's.
 pub use mimalloc::MiMalloc as Allocator;

@@ -169,7 +169,8 @@ mod tests {
     use super::*;
 
     fn hashing() -> Hashing {
-        Hashing::start(2, WorkerMetrics::register(&prometheus::Registry::new()).unwrap()).unwrap()
+        Hashing::start(2, WorkerMetrics::register(&crate::process::metrics::Registry::new()).unwrap())
+            .unwrap()
     }
 
     fn password(text: &str) -> Password {

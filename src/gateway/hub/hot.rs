@@ -88,7 +88,7 @@ pub(crate) fn fan_out(rounds: u32) -> u32 {
 
 /// A shard with live streams of a hundred users, all in one room.
 fn listening() -> Option<(Shard, Vec<Outbox>)> {
-    let metrics = Metrics::register(&prometheus::Registry::new()).ok()?;
+    let metrics = Metrics::register(&crate::process::metrics::Registry::new()).ok()?;
     let limits = Limits::new(&Defaults::try_parse_from(["hot"]).ok()?.limits, &metrics);
     let settings = ShardSettings {
         ring_bytes: 1 << 20,

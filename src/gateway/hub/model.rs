@@ -143,7 +143,7 @@ impl World {
             life: Duration::from_secs(600),
             unknown_life: Duration::from_secs(30),
         };
-        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        let metrics = Metrics::register(&crate::process::metrics::Registry::new()).unwrap();
         let mut shard = Shard::new(settings, metrics);
         let next: Vec<i64> = self.partitions.iter().map(|records| number(records.len())).collect();
         for (partition, offset) in next.iter().enumerate() {

@@ -129,7 +129,7 @@ pub(crate) mod tests {
 
     pub(crate) fn limits(args: &[&str]) -> Limits {
         let args = Cli::parse_from([&["x"], args].concat()).limits;
-        Limits::new(&args, &Metrics::register(&prometheus::Registry::new()).unwrap())
+        Limits::new(&args, &Metrics::register(&crate::process::metrics::Registry::new()).unwrap())
     }
 
     #[test]

@@ -1,20 +1,26 @@
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
+    fmt::Write as _,
     sync::{Arc, PoisonError, RwLock},
 };
 
-use prometheus::{
-    Opts,
-    core::{Collector, Desc, Describer as _},
-    proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType},
-};
+use prometheus::{Opts, core::Describer as _};
 
 /// A gauge with a great many series that come and go by groups, such as those of all topics of a set. Its first label names the
-/// row, the others the group. An `IntGaugeVec` keeps a kilobyte for each series; this keeps a pointer and a number.
+/// row, the others the group. An `IntGaugeVec` keeps a kilobyte for each series, and takes as much again while it is asked; this keeps
+/// a pointer and a number, and writes a group at a time.
 #[derive(Debug, Clone)]
 pub struct IntGaugeTable {
-    desc: Desc,
+    about: Arc<About>,
     groups: Arc<RwLock<BTreeMap<Vec<String>, Rows>>>,
+}
+
+#[derive(Debug)]
+struct About {
+    name: String,
+    help: String,
+    labels: Vec<String>,
 }
 
 /// The rows of one group: the value of the first label, and that of the series.
@@ -22,9 +28,15 @@ pub type Rows = Vec<(Arc<str>, i64)>;
 
 impl IntGaugeTable {
     pub(super) fn new(name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Self> {
-        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
-        let desc = Opts::new(name, help).variable_labels(labels).describe()?;
-        Ok(Self { desc, groups: Arc::default() })
+        let labels: Vec<String> = labels.iter().map(|label| (*label).to_owned()).collect();
+        // Looks at the names.
+        Opts::new(name, help).variable_labels(labels.clone()).describe()?;
+        let about = About { name: name.to_owned(), help: help.to_owned(), labels };
+        Ok(Self { about: Arc::new(about), groups: Arc::default() })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.about.name
     }
 
     /// Replaces all rows of a group, named by its values for the labels after the first.
@@ -43,74 +55,102 @@ impl IntGaugeTable {
     pub fn reset(&self) {
         self.groups.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
-}
 
-impl Collector for IntGaugeTable {
-    fn desc(&self) -> Vec<&Desc> {
-        vec![&self.desc]
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
-        let series = groups.iter().flat_map(|(group, rows)| {
-            rows.iter().map(|(row, value)| {
-                let values = std::iter::once(&**row).chain(group.iter().map(String::as_str));
-                series(self.desc.variable_labels.iter().zip(values), *value)
-            })
-        });
-        let mut family = MetricFamily::default();
-        family.set_name(self.desc.fq_name.clone());
-        family.set_help(self.desc.help.clone());
-        family.set_field_type(MetricType::GAUGE);
-        family.set_metric(series.collect());
-        vec![family]
-    }
-}
-
-fn series<'a>(labels: impl Iterator<Item = (&'a String, &'a str)>, value: i64) -> Metric {
-    let mut pairs: Vec<LabelPair> = labels
-        .map(|(name, value)| {
-            let mut pair = LabelPair::default();
-            pair.set_name(name.clone());
-            pair.set_value(value.to_owned());
-            pair
+    /// All series in the text format 0.0.4 of Prometheus, a group at a time, as each is when it is asked for. Nothing when there are none.
+    pub(super) fn text(&self) -> impl Iterator<Item = String> + Send + use<> {
+        let groups: Vec<Vec<String>> =
+            self.groups.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+        let About { name, help, .. } = &*self.about;
+        let mut head = format!("# HELP {name} {help}\n# TYPE {name} gauge\n");
+        let table = self.clone();
+        groups.into_iter().filter_map(move |group| {
+            let mut text = std::mem::take(&mut head);
+            if !table.write(&group, &mut text) {
+                head = text;
+                return None;
+            }
+            Some(text)
         })
-        .collect();
-    // As all other metrics have them.
-    pairs.sort();
-    let mut metric = Metric::from_label(pairs);
-    let mut gauge = Gauge::default();
-    gauge.set_value(value as f64);
-    metric.set_gauge(gauge);
-    metric
+    }
+
+    /// Adds the series of a group. Whether there are any.
+    fn write(&self, group: &[String], text: &mut String) -> bool {
+        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(rows) = groups.get(group).filter(|rows| !rows.is_empty()) else { return false };
+        let About { name, labels, .. } = &*self.about;
+        // By their names, as all other metrics have them. Of the first one the value is each row's own.
+        let mut pairs: Vec<(&String, Option<&String>)> =
+            labels.iter().zip(std::iter::once(None).chain(group.iter().map(Some))).collect();
+        pairs.sort();
+        let (mut before, mut after, mut row_is_before) = (format!("{name}{{"), String::new(), false);
+        for (n, (label, value)) in pairs.into_iter().enumerate() {
+            let part = if row_is_before { &mut after } else { &mut before };
+            let comma = if n > 0 { "," } else { "" };
+            match value {
+                Some(value) => part.extend([comma, label, "=\"", &*escaped(value), "\""]),
+                None => {
+                    part.extend([comma, label, "=\""]);
+                    after.push('"');
+                    row_is_before = true;
+                }
+            }
+        }
+        text.reserve(rows.len() * (before.len() + after.len() + 32));
+        for (row, value) in rows {
+            // Into a string, which does not fail.
+            let _ = writeln!(text, "{before}{}{after}}} {value}", escaped(row));
+        }
+        true
+    }
+}
+
+/// A label's value as it stands between quotation marks.
+fn escaped(value: &str) -> Cow<'_, str> {
+    if value.contains(['\\', '"', '\n']) {
+        value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").into()
+    } else {
+        value.into()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use prometheus::{Registry, TextEncoder};
-
     use super::*;
 
     #[test]
     fn rows_are_replaced_and_go_with_their_group() {
-        let registry = Registry::new();
         let table = IntGaugeTable::new("t", "Help.", &["topic", "set", "kind"]).unwrap();
-        registry.register(Box::new(table.clone())).unwrap();
-        let text = || TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        let text = || table.text().collect::<String>();
         assert_eq!(text(), "");
         table.put(&["one", "wanted"], vec![("gone".into(), 9)]);
-        table.put(&["one", "wanted"], vec![("a".into(), 1), ("b\"".into(), -2)]);
+        table.put(&["one", "wanted"], vec![("a".into(), 1), ("b\"\\\n".into(), -2)]);
+        table.put(&["none", "wanted"], vec![]);
         table.put(&["two", "wanted"], vec![("a".into(), 3)]);
         assert_eq!(
             text(),
             "# HELP t Help.\n# TYPE t gauge\n\
              t{kind=\"wanted\",set=\"one\",topic=\"a\"} 1\n\
-             t{kind=\"wanted\",set=\"one\",topic=\"b\\\"\"} -2\n\
+             t{kind=\"wanted\",set=\"one\",topic=\"b\\\"\\\\\\n\"} -2\n\
              t{kind=\"wanted\",set=\"two\",topic=\"a\"} 3\n"
         );
+        assert_eq!(table.text().count(), 2, "a group at a time");
         table.remove(&["one", "wanted"]);
         assert!(!text().contains("one") && text().contains("two"), "{}", text());
         table.reset();
         assert_eq!(text(), "");
+    }
+
+    /// As Prometheus's own library writes them.
+    #[test]
+    fn labels_stand_in_the_order_of_their_names() {
+        let table = IntGaugeTable::new("t", "Help.", &["b", "c", "a"]).unwrap();
+        table.put(&["C", "A"], vec![("B".into(), 7)]);
+        let vec = prometheus::IntGaugeVec::new(Opts::new("t", "Help."), &["b", "c", "a"]).unwrap();
+        vec.with_label_values(&["B", "C", "A"]).set(7);
+        let registry = prometheus::Registry::new();
+        registry.register(Box::new(vec)).unwrap();
+        let theirs = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        assert_eq!(table.text().collect::<String>(), theirs);
+        assert!(IntGaugeTable::new("no name", "Help.", &["b"]).is_err());
     }
 }

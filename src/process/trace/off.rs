@@ -2,10 +2,8 @@
 
 use std::{borrow::Cow, time::Instant};
 
-use prometheus::Registry;
-
 use super::TraceContext;
-use crate::process::Exit;
+use crate::process::{Exit, metrics::Registry};
 
 /// Makes no spans.
 #[derive(Debug, Clone, Default)]

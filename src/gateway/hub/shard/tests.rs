@@ -37,7 +37,7 @@ pub(super) fn shard() -> Shard {
         life: Duration::from_secs(600),
         unknown_life: Duration::from_secs(30),
     };
-    let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+    let metrics = Metrics::register(&crate::process::metrics::Registry::new()).unwrap();
     let mut shard = Shard::new(settings, metrics);
     shard.begins(epoch(), 0, 10);
     shard.begins(epoch(), 1, 0);

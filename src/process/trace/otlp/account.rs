@@ -9,7 +9,9 @@ use opentelemetry_sdk::{
     error::OTelSdkResult,
     trace::{BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor},
 };
-use prometheus::{IntCounter, IntCounterVec, Registry};
+use prometheus::{IntCounter, IntCounterVec};
+
+use crate::process::metrics::Registry;
 
 crate::metrics! {
     /// What every program that makes spans counts.

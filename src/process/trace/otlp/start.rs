@@ -9,7 +9,6 @@ use opentelemetry_sdk::{
     resource::{EnvResourceDetector, TelemetryResourceDetector},
     trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider},
 };
-use prometheus::Registry;
 
 use super::{
     Tracer,
@@ -18,7 +17,7 @@ use super::{
     sampler::Sampling,
     settings::Settings,
 };
-use crate::process::{Exit, VERSION};
+use crate::process::{Exit, VERSION, metrics::Registry};
 
 /// How long a process that has drained still tries to send its last spans.
 const FLUSH: Duration = Duration::from_secs(2);
