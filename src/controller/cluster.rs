@@ -21,7 +21,7 @@ const POLL_MAX: Duration = Duration::from_secs(120);
 /// The rest after a round that failed, which waited for the admin timeout already.
 const POLL_FAILED: Duration = Duration::from_secs(1);
 /// Topics that are looked at together: what is said of them takes memory until it is compared.
-const LOOK_AT_ONCE: usize = 1_000;
+const LOOK_AT_ONCE: usize = 250;
 /// Configuration, the larger answer, is read on every so many-th round.
 const CONFIG_ROUNDS: u64 = 3;
 /// The brokers' own settings change with a restart of theirs at most.

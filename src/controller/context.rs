@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
-    core::{ApiResource, DynamicObject},
+    core::ApiResource,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -24,6 +24,7 @@ use super::{
     lag::PoolMemory,
     lease::Leadership,
     metrics::{Metrics, Pools},
+    object::SetObject,
     ownership::SetKey,
     sets::{SetEntry, Sets},
     targets::Targets,
@@ -195,8 +196,7 @@ impl Context {
             "metadata": {"resourceVersion": entry.resource_version(), "uid": entry.uid},
             "status": with_nulls(serde_json::to_value(status)?),
         });
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &entry.key.namespace, &set_resource());
+        let api: Api<SetObject> = Api::namespaced(self.client.clone(), &entry.key.namespace);
         match api.patch_status(&entry.key.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
             Ok(object) => {
                 self.sets.put(SetEntry::read(object));

@@ -8,14 +8,14 @@ use std::{collections::BTreeSet, sync::Arc};
 use kube::{
     Api,
     api::{Patch, PatchParams},
-    core::DynamicObject,
 };
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
-    context::{Context, ReconcileError, set_resource},
+    context::{Context, ReconcileError},
     events::EventReason,
+    object::SetObject,
     ownership::{Claim, named_elsewhere},
     plan::Live,
     queue::Ended,
@@ -64,8 +64,7 @@ async fn write_finalizers(
 ) -> Result<Option<Arc<SetEntry>>, ReconcileError> {
     ctx.check_leading()?;
     let patch = json!({"metadata": {"resourceVersion": entry.resource_version(), "finalizers": finalizers}});
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(ctx.client.clone(), &entry.key.namespace, &set_resource());
+    let api: Api<SetObject> = Api::namespaced(ctx.client.clone(), &entry.key.namespace);
     match api.patch(&entry.key.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
         Ok(object) if object.metadata.deletion_timestamp.is_some() && finalizers.is_empty() => Ok(None),
         Ok(object) => {

@@ -27,6 +27,7 @@ mod lag;
 mod lease;
 mod lint;
 mod metrics;
+mod object;
 mod ownership;
 mod plan;
 mod preview;

@@ -5,11 +5,14 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use kube::{ResourceExt, core::DynamicObject};
+use kube::ResourceExt as _;
 use serde_json::Value;
 
-use super::ownership::{Claim, SetKey};
-use crate::api::{ChatTopicSet, ManagementPolicy};
+use super::{
+    object::SetObject,
+    ownership::{Claim, SetKey},
+};
+use crate::api::{ChatTopicSet, KafkaConnection, ManagementPolicy};
 
 /// One set as last seen.
 #[derive(Debug)]
@@ -29,31 +32,35 @@ pub(crate) struct SetEntry {
 impl SetEntry {
     /// Reads what the API server sent. Never fails: of a set that cannot be read, the topic names are taken where they
     /// can be, so that its topics stay claimed.
-    pub(crate) fn read(mut object: DynamicObject) -> Self {
-        // Who set which field: larger than all else, and nobody asks it of a set.
-        object.metadata.managed_fields = None;
+    pub(crate) fn read(object: SetObject) -> Self {
         let key = SetKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
         let resource_version = object.resource_version().unwrap_or_default();
         let uid = object.uid().unwrap_or_default();
         let deleting = object.metadata.deletion_timestamp.is_some();
         let created = object.metadata.creation_timestamp.as_ref().map(|t| t.0);
+        let finalizers = object.metadata.finalizers.clone().unwrap_or_default();
+        let read = object.spec().map(|spec| {
+            let mut set = ChatTopicSet::new("", spec);
+            set.status = object.status();
+            set
+        });
         let mut claim = Claim {
             key: key.clone(),
             created,
-            cluster_id: lenient_cluster_id(&object.data),
-            bootstrap: object.data["spec"]["kafka"]["bootstrapServers"].as_str().map(str::to_owned),
+            cluster_id: None,
+            bootstrap: None,
             observes: false,
             topics: BTreeSet::new(),
             targets: BTreeSet::new(),
         };
-        let metadata = object.metadata;
-        let finalizers = metadata.finalizers.clone().unwrap_or_default();
-        let read = if deleting { BTreeSet::new() } else { lenient_topics(&object.data) };
-        let object = parse(object.data).map(|mut set| {
-            set.metadata = metadata;
-            set
-        });
-        claim.topics = read;
+        match &read {
+            Ok(set) if set.status.is_some() || !object.has_status() => strict(&mut claim, set),
+            _ => lenient(&mut claim, &object.loose()),
+        }
+        if deleting {
+            claim.topics = BTreeSet::new();
+        }
+        let object = read.map(|set| ChatTopicSet { metadata: object.metadata, ..set });
         if let (Ok(set), false) = (&object, deleting) {
             claim.observes = set.spec.management_policy == ManagementPolicy::Observe;
             claim.targets = set.spec.workers.iter().map(|w| w.scale_target_ref.clone()).collect();
@@ -73,24 +80,24 @@ impl SetEntry {
     }
 }
 
-fn parse(data: Value) -> Result<ChatTopicSet, String> {
-    let mut set = ChatTopicSet::new("", crate::api::ChatTopicSetSpec::default());
-    let Value::Object(mut fields) = data else { return Err("not an object".to_owned()) };
-    let spec = fields.remove("spec").ok_or("no spec")?;
-    set.spec = serde_json::from_value(spec).map_err(|error| format!("spec: {error}"))?;
-    // A status that cannot be read is a status that was lost: the controller then errs to leaving things alone.
-    set.status = fields.remove("status").and_then(|status| serde_json::from_value(status).ok());
-    Ok(set)
+/// Takes what a set claims from what it says.
+fn strict(claim: &mut Claim, set: &ChatTopicSet) {
+    let kafka = set.spec.kafka.as_ref();
+    let remembered = set.status.as_ref().and_then(|status| status.cluster_id.as_deref());
+    let required = kafka.and_then(KafkaConnection::required_cluster_id);
+    claim.cluster_id = remembered.filter(|id| !id.is_empty()).or(required).map(str::to_owned);
+    claim.bootstrap = kafka.map(|kafka| kafka.bootstrap_servers.clone());
+    claim.topics = set.spec.topics.iter().map(|topic| topic.name.clone()).collect();
 }
 
-fn lenient_topics(data: &Value) -> BTreeSet<String> {
-    let topics = data["spec"]["topics"].as_array();
-    topics.into_iter().flatten().filter_map(|topic| topic["name"].as_str()).map(str::to_owned).collect()
-}
-
-fn lenient_cluster_id(data: &Value) -> Option<String> {
+/// The same of one that cannot be read, where it can be seen.
+fn lenient(claim: &mut Claim, data: &Value) {
     let id = |value: &Value| value.as_str().filter(|id| !id.is_empty()).map(str::to_owned);
-    id(&data["status"]["clusterId"]).or_else(|| id(&data["spec"]["kafka"]["clusterId"]))
+    claim.cluster_id = id(&data["status"]["clusterId"]).or_else(|| id(&data["spec"]["kafka"]["clusterId"]));
+    claim.bootstrap = data["spec"]["kafka"]["bootstrapServers"].as_str().map(str::to_owned);
+    let topics = data["spec"]["topics"].as_array();
+    claim.topics =
+        topics.into_iter().flatten().filter_map(|topic| topic["name"].as_str()).map(str::to_owned).collect();
 }
 
 /// All sets. Cheap to clone; clones share.
@@ -185,6 +192,29 @@ mod tests {
         assert!(read.object.is_err());
         assert_eq!(read.claim.topics, BTreeSet::from(["a".to_owned(), "b".to_owned()]));
         assert_eq!(read.claim.cluster_id.as_deref(), Some("c"));
+    }
+
+    /// A set claims the same whether its types or its text is asked, so that a status that was lost changes no claim.
+    #[test]
+    fn what_is_claimed_does_not_depend_on_how_it_is_read() {
+        let spec = json!({
+            "kafka": {"bootstrapServers": "k:9092", "clusterId": "wanted"},
+            "topics": [{"name": "a"}, {"name": "b"}],
+        });
+        for (status, cluster) in [
+            (json!({"clusterId": "c"}), "c"),
+            (json!({"clusterId": ""}), "wanted"),
+            (json!({"clusterId": "c", "topics": 7}), "c"),
+            (json!(7), "wanted"),
+            (json!(null), "wanted"),
+        ] {
+            let mut value = set("1", spec.clone());
+            value["status"] = status;
+            let claim = entry(value).claim;
+            assert_eq!(claim.cluster_id.as_deref(), Some(cluster));
+            assert_eq!(claim.bootstrap.as_deref(), Some("k:9092"));
+            assert_eq!(claim.topics, BTreeSet::from(["a".to_owned(), "b".to_owned()]));
+        }
     }
 
     #[test]

@@ -1,17 +1,18 @@
 //! The watches: sets and targets, as long as this process leads.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
 
 use futures::{Stream, StreamExt as _};
 use kube::{
-    Api, Client,
+    Api, Client, Resource,
     core::{ApiResource, DynamicObject},
     runtime::{WatchStreamExt as _, watcher},
 };
+use serde::de::DeserializeOwned;
 
 use super::{
-    context::set_resource,
     kubernetes::WATCH,
+    object::SetObject,
     ownership::{Claim, SetKey},
     queue::Queue,
     sets::{SetEntry, Sets},
@@ -22,17 +23,11 @@ use super::{
 /// read.
 const PAGE: u32 = 10;
 
-/// Follows objects of one kind in one namespace, or in all. The stream never ends; errors back off and are logged.
-fn objects(
-    client: &Client,
-    resource: &ApiResource,
-    namespace: Option<&str>,
-) -> impl Stream<Item = watcher::Event<DynamicObject>> + Send + use<> {
-    let api: Api<DynamicObject> = match namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
-        None => Api::all_with(client.clone(), resource),
-    };
-    let kind = resource.kind.clone();
+/// Follows the objects that this leads to. The stream never ends; errors back off and are logged.
+fn objects<K>(api: Api<K>, kind: String) -> impl Stream<Item = watcher::Event<K>> + Send + use<K>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
     let watching = watcher::Config::default().page_size(PAGE).timeout(WATCH);
     watcher(api, watching).default_backoff().filter_map(move |event| {
         let event =
@@ -49,7 +44,11 @@ pub(crate) async fn sets(
     sets: Sets,
     queue: Arc<Queue>,
 ) {
-    let mut events = std::pin::pin!(objects(&client, &set_resource(), namespace.as_deref()));
+    let api: Api<SetObject> = match &namespace {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    };
+    let mut events = std::pin::pin!(objects(api, SetObject::kind(&()).into_owned()));
     let mut listed: BTreeSet<SetKey> = BTreeSet::new();
     while let Some(event) = events.next().await {
         match event {
@@ -122,7 +121,11 @@ pub(crate) async fn targets(
     sets: Sets,
     queue: Arc<Queue>,
 ) {
-    let mut events = std::pin::pin!(objects(&client, &resource, namespace.as_deref()));
+    let api: Api<DynamicObject> = match &namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+        None => Api::all_with(client, &resource),
+    };
+    let mut events = std::pin::pin!(objects(api, resource.kind.clone()));
     let mut listed: BTreeSet<TargetKey> = BTreeSet::new();
     let mut first = true;
     let wake = |key: &TargetKey| {

@@ -12,13 +12,13 @@ use std::{
 };
 
 use diff::{SetDiff, TopicDiff};
-use kube::{Api, Client, core::DynamicObject};
+use kube::{Api, Client};
 
 use super::{
     cluster::Cluster,
     clusters::resolve,
-    context::set_resource,
     desired, kubernetes, lint,
+    object::SetObject,
     ownership::{Claim, SetKey, topic_owner},
     plan::{Contended, Deed, Live, Owner, Policies, TopicPlan, plan_topic},
     sets::SetEntry,
@@ -77,7 +77,7 @@ pub(super) async fn run(args: PlanArgs) -> Result<(), Exit> {
             )));
         }
         for document in documents {
-            let object: DynamicObject = serde_json::from_value(document.object).map_err(Exit::failure)?;
+            let object: SetObject = serde_json::from_value(document.object).map_err(Exit::failure)?;
             sets.push(object);
         }
     }
@@ -130,7 +130,7 @@ impl Kubernetes {
             Ok(client) => client,
             Err(error) => return none(&namespace, error.to_string()),
         };
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &set_resource());
+        let api: Api<SetObject> = Api::all(client.clone());
         match tokio::time::timeout(TIMEOUT, api.list(&kube::api::ListParams::default())).await {
             Ok(Ok(list)) => {
                 let sets = list.items.into_iter().map(SetEntry::read).collect();
