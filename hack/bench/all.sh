@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make bench: all measurements, and the tables and the picture of docs/benchmarks.md made of them. Root; some forty minutes on two
+# make bench: all measurements, and the tables and the picture of docs/benchmarks.md made of them. Root; some thirty-five minutes on two
 # quiet cores after the build.
 #
 #   all.sh [PART...]    worker scaling gateway counts starts controller; what is not measured now keeps its figures on the page
