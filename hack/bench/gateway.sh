@@ -3,8 +3,8 @@
 #
 #   gateway.sh [SCENARIO...]    idle fanout big thousand stuck drain crash connect flood day; all of them when none is named
 #
-# Each scenario has a fresh gateway at its default settings, but for what is said beside it, and is measured ROUNDS times (5). Reports
-# are printed, and kept as JSON in $CACHE/bench. What docs/benchmarks.md says was measured by this.
+# Each scenario has a fresh gateway at its default settings, but for what is said beside it, and is measured ROUNDS times (5), `stuck`
+# in three phases. Reports are printed, and kept as JSON in $CACHE/bench. What docs/benchmarks.md says was measured by this.
 # Fewer STREAMS (default 10000) for a smaller machine; each needs a file in the gateway and one in the load generator.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"

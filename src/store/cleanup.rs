@@ -57,11 +57,7 @@ impl Expiring {
 /// When PostgreSQL fails.
 pub async fn remove(database: &Database, what: Expiring) -> Result<(u64, bool), StoreError> {
     let slack = if what == Expiring::Sessions { KEPT_AFTER_END.as_secs_f64() } else { 0.0 };
-    let mut connection = database.connection().await?;
-    let removing = sqlx::query(what.statement()).bind(BATCH).bind(slack).execute(&mut *connection);
-    let done = answered(SILENCE, async { Ok(removing.await?) }).await?;
-    let removed = done.rows_affected();
-    Ok((removed, i64::try_from(removed).is_ok_and(|removed| removed >= BATCH)))
+    batch(database, what.statement(), slack).await
 }
 
 const END_IDLE: &str = "
@@ -75,8 +71,17 @@ const END_IDLE: &str = "
 /// # Errors
 /// When PostgreSQL fails.
 pub async fn end_idle(database: &Database) -> Result<(u64, bool), StoreError> {
+    batch(database, END_IDLE, IDLE_LIFE.as_secs_f64()).await
+}
+
+/// Runs a statement for as many rows as a batch has, with a time in seconds: how many there were, and whether there may be more.
+async fn batch(
+    database: &Database,
+    statement: &'static str,
+    seconds: f64,
+) -> Result<(u64, bool), StoreError> {
     let mut connection = database.connection().await?;
-    let ending = sqlx::query(END_IDLE).bind(BATCH).bind(IDLE_LIFE.as_secs_f64()).execute(&mut *connection);
-    let done = answered(SILENCE, async { Ok(ending.await?) }).await?;
-    Ok((done.rows_affected(), i64::try_from(done.rows_affected()).is_ok_and(|ended| ended >= BATCH)))
+    let running = sqlx::query(statement).bind(BATCH).bind(seconds).execute(&mut *connection);
+    let rows = answered(SILENCE, async { Ok(running.await?.rows_affected()) }).await?;
+    Ok((rows, i64::try_from(rows).is_ok_and(|rows| rows >= BATCH)))
 }

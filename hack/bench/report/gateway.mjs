@@ -27,8 +27,10 @@ const fanout = (results) => {
 };
 
 const rest = (results) => {
-  const runs = (name) => results.runs(`gateway-${name}`);
-  const say = (name, text) => (runs(name).length > 0 ? text(runs(name), (pick, unit = "") => spread(of(runs(name), pick), unit)) : NONE);
+  const say = (name, text) => {
+    const all = results.runs(`gateway-${name}`);
+    return all.length > 0 ? text(all, (pick) => spread(of(all, pick))) : NONE;
+  };
   const one = (name, text) => (results.one(name) ? text(results.one(name)) : NONE);
   const lost = (all) => `${write(all.reduce((sum, r) => sum + r.lost, 0))} messages lost`;
   const latency = (figures, field) => `${figures((r) => r[field].p50)} / ${figures((r) => r[field].p99)} ms`;

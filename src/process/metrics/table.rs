@@ -63,44 +63,34 @@ impl IntGaugeTable {
         let About { name, help, .. } = &*self.about;
         let mut head = format!("# HELP {name} {help}\n# TYPE {name} gauge\n");
         let table = self.clone();
-        groups.into_iter().filter_map(move |group| {
-            let mut text = std::mem::take(&mut head);
-            if !table.write(&group, &mut text) {
-                head = text;
-                return None;
-            }
-            Some(text)
-        })
+        let lines = groups.into_iter().filter_map(move |group| table.lines(&group));
+        lines.map(move |lines| std::mem::take(&mut head) + &lines)
     }
 
-    /// Adds the series of a group. Whether there are any.
-    fn write(&self, group: &[String], text: &mut String) -> bool {
+    /// The series of a group, if there are any.
+    fn lines(&self, group: &[String]) -> Option<String> {
         let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(rows) = groups.get(group).filter(|rows| !rows.is_empty()) else { return false };
+        let rows = groups.get(group).filter(|rows| !rows.is_empty())?;
         let About { name, labels, .. } = &*self.about;
-        // By their names, as all other metrics have them. Of the first one the value is each row's own.
-        let mut pairs: Vec<(&String, Option<&String>)> =
-            labels.iter().zip(std::iter::once(None).chain(group.iter().map(Some))).collect();
+        let (first, others) = labels.split_first()?;
+        // By their names, as all other metrics have them: some stand before the first one, whose value is each row's own.
+        let mut pairs: Vec<(&String, &String)> = others.iter().zip(group).collect();
         pairs.sort();
-        let (mut before, mut after, mut row_is_before) = (format!("{name}{{"), String::new(), false);
-        for (n, (label, value)) in pairs.into_iter().enumerate() {
-            let part = if row_is_before { &mut after } else { &mut before };
-            let comma = if n > 0 { "," } else { "" };
-            match value {
-                Some(value) => part.extend([comma, label, "=\"", &*escaped(value), "\""]),
-                None => {
-                    part.extend([comma, label, "=\""]);
-                    after.push('"');
-                    row_is_before = true;
-                }
+        let (mut before, mut after) = (String::new(), String::new());
+        for (label, value) in pairs {
+            let value = escaped(value);
+            if label < first {
+                before.extend([label, "=\"", &*value, "\","]);
+            } else {
+                after.extend([",", label, "=\"", &*value, "\""]);
             }
         }
-        text.reserve(rows.len() * (before.len() + after.len() + 32));
+        let mut lines = String::with_capacity(rows.len() * (before.len() + after.len() + 96));
         for (row, value) in rows {
             // Into a string, which does not fail.
-            let _ = writeln!(text, "{before}{}{after}}} {value}", escaped(row));
+            let _ = writeln!(lines, "{name}{{{before}{first}=\"{}\"{after}}} {value}", escaped(row));
         }
-        true
+        Some(lines)
     }
 }
 

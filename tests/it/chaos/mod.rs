@@ -37,6 +37,7 @@ pub(crate) use schedule::Trouble;
 use schedule::{Fault, schedule};
 use soak::Soak;
 use stage::Stage;
+pub(crate) use stage::local;
 use tokio::{sync::Mutex, time::Instant};
 use tokio_util::sync::CancellationToken;
 

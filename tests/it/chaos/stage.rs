@@ -53,7 +53,7 @@ impl Drop for Stage {
     }
 }
 
-pub(super) fn local(port: u16) -> SocketAddr {
+pub(crate) fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
@@ -106,8 +106,8 @@ impl Stage {
         };
         let services = Services::default();
         let stage_env = Environment {
-            worker_url: url_at(&postgres, "worker", behind[&Link::WorkersPostgres]),
-            gateway_url: url_at(&postgres, "gateway", behind[&Link::GatewaysPostgres]),
+            worker_url: postgres.url_by(behind[&Link::WorkersPostgres], "worker", "parley"),
+            gateway_url: postgres.url_by(behind[&Link::GatewaysPostgres], "gateway", "parley"),
             bootstrap: [bootstrap(0), bootstrap(1), bootstrap(2)],
         };
         for n in 0..2 {
@@ -216,10 +216,6 @@ impl Stage {
         }
         taken
     }
-}
-
-fn url_at(postgres: &Postgres, who: &str, port: u16) -> String {
-    postgres.url(who, "parley").replace(&format!(":{}/", postgres.port()), &format!(":{port}/"))
 }
 
 #[derive(Clone)]

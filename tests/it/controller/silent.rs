@@ -1,12 +1,12 @@
 //! A way to the API server on which nothing passes any more, and nobody says so.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::{Rig, controller_by};
 use crate::{
-    chaos::{Relay, Trouble},
+    chaos::{Relay, Trouble, local},
     fixtures::{ApiServer, Kafka, eventually, free_ports},
 };
 
@@ -14,7 +14,6 @@ use crate::{
 async fn a_connection_to_the_api_server_that_never_answers_again_is_given_up() {
     let (api, kafka) = (ApiServer::shared(), Kafka::shared());
     let (namespace, between) = (api.namespace(), free_ports(1));
-    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let relay = Relay::start(local(between), local(api.port())).await;
     let kubeconfig = api.controller_kubeconfig(&namespace, "apps/deployments");
     let kubeconfig = api.kubeconfig_by(between, &kubeconfig);

@@ -1,12 +1,12 @@
 //! PostgreSQL and Kafka die under load and come back: the worker waits, says why, skips nothing and doubles nothing.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use parley::{ids::Timestamp, wire::Outgoing};
 
 use super::{audit::Load, world::World};
 use crate::{
-    chaos::{Relay, Trouble},
+    chaos::{Relay, Trouble, local},
     fixtures::{Binary, Postgres, eventually, free_ports},
 };
 
@@ -74,9 +74,8 @@ async fn a_connection_that_never_answers_again_is_given_up() {
     let room = world.room(&[&ann]);
     let postgres = world.database.server().port();
     let between = free_ports(1);
-    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let relay = Relay::start(local(between), local(postgres)).await;
-    let url = world.database.url("worker").replace(&format!(":{postgres}/"), &format!(":{between}/"));
+    let url = world.database.url_by(between, "worker");
     let worker = world.worker_with("AddChat", &[], &[("PARLEY_DATABASE_URL", &url)]).ready().await;
     let say =
         async |text: &str| world.produce(&world.record(&world.headers(&ann), &ann.says(room, text))).await;
