@@ -76,8 +76,6 @@ pub(crate) struct Memo {
     pub(crate) pools: Pools,
     /// When Kafka was last asked for a change: what was seen before is too old to plan on.
     pub(crate) last_deed: Option<Instant>,
-    /// Topics that were grown and to how many partitions, until every broker knows of it.
-    pub(crate) grown: BTreeMap<String, i32>,
     /// Topics whose last creation has been told.
     pub(crate) told_created: BTreeSet<String>,
     pub(crate) fights: Fights,

@@ -17,6 +17,7 @@ use super::{
     plan::{Contended, Deed, Live, Owner, Policies, TopicPlan, plan_topic},
     sets::SetEntry,
     status::{self, TopicReport, Trouble},
+    workers,
 };
 use crate::{
     api::{ChatTopicSet, Reason, TopicState, TopicStatus},
@@ -121,7 +122,6 @@ pub(crate) async fn make_true(
         let settled = spec_settled(set);
         ctx.remember(&entry.key, |memo| {
             memo.last_deed = Some(Instant::now());
-            memo.grown.extend(grown(&plans, &done));
             // The first time under a spec is the user's wish; every further one sets back what somebody else did.
             for (topic, key) in keys_set(&plans, &done).into_iter().filter(|_| settled) {
                 memo.fights.reverted(generation, topic, key, Instant::now());
@@ -137,7 +137,7 @@ pub(crate) async fn make_true(
         announce::deeds(ctx, &entry, &plans, &done).await;
         live.extend(cluster.observe(&touched, Some(Instant::now())).await?);
     }
-    not_known_everywhere(ctx, &entry, cluster, &mut live).await;
+    not_known_everywhere(set, cluster, &mut live).await;
     let Ok(set) = &entry.object else { return Err(ReconcileError::Stale) };
     let contended = ctx.memo(&entry.key).fights.contended(set.metadata.generation);
     let scene = Scene { set, contended: &contended, ..scene };
@@ -313,39 +313,22 @@ fn report(plan: TopicPlan, done: &Done) -> TopicReport {
     TopicReport { status, reason, drifted }
 }
 
-/// The topics that were just grown, and to how many partitions.
-fn grown<'a>(plans: &'a [TopicPlan], done: &'a Done) -> impl Iterator<Item = (String, i32)> + 'a {
-    plans.iter().flat_map(move |plan| {
-        let deeds = plan.deeds.iter().filter(|deed| done.did(&plan.name, deed));
-        deeds.filter_map(|deed| match deed {
-            Deed::Grow(to) => Some((plan.name.clone(), *to)),
-            _ => None,
-        })
-    })
-}
-
-/// Topics that were grown count as under way until every broker knows all their partitions: a worker that asks one which
+/// What a pool is about to follow counts as under way until every broker knows all its partitions: a worker that asks one which
 /// does not would find nothing to do.
-async fn not_known_everywhere(
-    ctx: &Context,
-    entry: &SetEntry,
-    cluster: &Cluster,
-    live: &mut BTreeMap<String, Live>,
-) {
-    let mut grown = ctx.memo(&entry.key).grown;
-    grown.retain(|topic, _| live.contains_key(topic));
-    if !grown.is_empty() {
-        match cluster.known_everywhere(&grown).await {
-            Ok(known) => grown.retain(|topic, _| !known.contains(topic)),
-            Err(error) => tracing::debug!(set = %entry.key, %error, "not every broker can be asked"),
-        }
+async fn not_known_everywhere(set: &ChatTopicSet, cluster: &Cluster, live: &mut BTreeMap<String, Live>) {
+    let mut unknown = workers::followed_anew(set, live);
+    if unknown.is_empty() {
+        return;
     }
-    for topic in grown.keys() {
+    match cluster.known_everywhere(&unknown).await {
+        Ok(known) => unknown.retain(|topic, _| !known.contains(topic)),
+        Err(error) => tracing::debug!(%error, "not every broker can be asked"),
+    }
+    for topic in unknown.keys() {
         if let Some(Live::Present(topic)) = live.get_mut(topic) {
             topic.led = false;
         }
     }
-    ctx.remember(&entry.key, |memo| memo.grown = grown);
 }
 
 /// The keys that were just given their declared value.

@@ -89,6 +89,25 @@ fn partitions(live: &BTreeMap<String, Live>, spec: &WorkerSpec) -> Option<i32> {
     })
 }
 
+/// The topics of pools that have more partitions than their status tells, or may have others: the counts that every broker must know
+/// before a pool follows them. Told by the status and not by what was done, for that outlives this process's leadership, and
+/// partitions are added by others too.
+pub(crate) fn followed_anew(set: &ChatTopicSet, live: &BTreeMap<String, Live>) -> BTreeMap<String, i32> {
+    let status = set.status.as_ref();
+    let settled = status.is_some_and(|status| status.observed_generation == set.metadata.generation);
+    let mut anew = BTreeMap::new();
+    for spec in &set.spec.workers {
+        let told = status.and_then(|s| s.workers.iter().find(|w| w.name == spec.name)?.partitions);
+        let topics =
+            spec.topics.iter().filter_map(|name| Some((name, live.get(name)?.present()?.partitions)));
+        let sum: i64 = topics.clone().map(|(_, partitions)| i64::from(partitions)).sum();
+        if !settled || told.is_none_or(|told| sum > told.into()) {
+            anew.extend(topics.map(|(name, partitions)| (name.clone(), partitions)));
+        }
+    }
+    anew
+}
+
 struct Worker<'a> {
     ctx: &'a Context,
     entry: &'a SetEntry,
@@ -260,5 +279,55 @@ mod tests {
         {
             assert_eq!(with(unknown), None);
         }
+    }
+
+    /// What the status told of a pool is known everywhere; everything beyond it is to be asked for, and everything anew with another spec.
+    #[test]
+    fn a_pool_follows_anew_what_its_status_does_not_tell() {
+        let live = |partitions| {
+            let topic = LiveTopic {
+                id: "id".to_owned(),
+                partitions,
+                replicas: 1,
+                settling: false,
+                led: true,
+                config: Ok(Arc::default()),
+            };
+            BTreeMap::from([
+                ("a".to_owned(), Live::Present(topic.clone())),
+                ("idle".to_owned(), Live::Present(topic)),
+                ("b".to_owned(), Live::Absent),
+            ])
+        };
+        let set = |observed: i64, told: Option<i32>| {
+            let spec = serde_json::json!({
+                "topics": [{"name": "a"}, {"name": "b"}, {"name": "idle"}],
+                "workers": [{"name": "w", "scaleTargetRef": {"name": "w"}, "topics": ["a", "b"]}],
+            });
+            let mut set = ChatTopicSet::new("s", serde_json::from_value(spec).unwrap());
+            set.metadata.generation = Some(2);
+            set.status = Some(crate::api::ChatTopicSetStatus {
+                observed_generation: Some(observed),
+                workers: vec![WorkerStatus {
+                    name: "w".to_owned(),
+                    partitions: told,
+                    ..WorkerStatus::default()
+                }],
+                ..Default::default()
+            });
+            set
+        };
+        let four = BTreeMap::from([("a".to_owned(), 4)]);
+        for (observed, told, anew) in [
+            (2, Some(4), BTreeMap::new()),
+            (2, Some(5), BTreeMap::new()),
+            (2, Some(3), four.clone()),
+            (2, None, four.clone()),
+            (1, Some(4), four.clone()),
+        ] {
+            assert_eq!(followed_anew(&set(observed, told), &live(4)), anew, "{observed} {told:?}");
+        }
+        let fresh = ChatTopicSet { status: None, ..set(2, None) };
+        assert_eq!(followed_anew(&fresh, &live(4)), four);
     }
 }

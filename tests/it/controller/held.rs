@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Rig;
+use super::{Rig, controller};
 use crate::fixtures::{ApiServer, Kafka, eventually};
 
 /// A set of one pool in mode Lag, whose group has the topic's name.
@@ -113,12 +113,12 @@ async fn a_pool_is_held_while_kafka_is_away() {
 }
 
 /// Partitions first, then workers: as long as one of three brokers does not know of the new partitions, the pool stays as it is; then
-/// it grows in one step.
+/// it grows in one step. Whoever added them, the controller or somebody else, and also when another controller leads by then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_grows_when_the_last_broker_knows_the_partitions() {
     // A broker that is frozen stays one of them for longer than this takes.
     let kafka = tokio::task::block_in_place(|| Kafka::own_with(3, "broker.session.timeout.ms=600000"));
-    let rig = Rig::on(ApiServer::shared(), &kafka).await;
+    let mut rig = Rig::on(ApiServer::shared(), &kafka).await;
     let topic = rig.topic("t");
     rig.deployment("pool").await;
     let spec = |partitions: i32| {
@@ -131,33 +131,55 @@ async fn a_pool_grows_when_the_last_broker_knows_the_partitions() {
     rig.scaled_to("pool", 2).await;
     rig.make_ready("pool").await;
     rig.ready("s").await;
+    // One that is not yet among the brokers when it is frozen is none that could have to know.
+    eventually("three brokers", || async {
+        (rig.admin.describe_cluster().await.ok()?.brokers.len() == 3).then_some(())
+    })
+    .await;
     let status = kafka.tool("org.apache.kafka.tools.MetadataQuorumCommand", &["describe", "--status"], "");
     let leader: u16 = status
         .lines()
         .find_map(|line| line.strip_prefix("LeaderId:")?.trim().parse().ok())
         .expect("the quorum has a leader");
     let frozen = (leader + 1) % 3;
-    kafka.signal(frozen, "STOP");
-    rig.apply("s", spec(4)).await;
-    eventually("Kafka has grown the topic", || async {
-        let described = rig.admin.describe_topics_by(i32::from(leader), vec![topic.clone()]).await.ok()?;
-        (described[0].1.as_ref().ok()?.partitions.len() == 4).then_some(())
-    })
-    .await;
-    eventually("the controller has seen it", || async {
-        (rig.topic_status("s", &topic).await["partitions"] == 4).then_some(())
-    })
-    .await;
-    for _ in 0..3 {
-        rig.touch("s").await;
-        assert_eq!(rig.replicas("pool").await, 2, "one broker does not know it yet");
+    for (before, after, theirs) in [(2, 4, false), (4, 6, true)] {
+        kafka.signal(frozen, "STOP");
+        if theirs {
+            // Asked for until it is there: an answer may be lost, and the frozen broker asked.
+            eventually("somebody grows the topic", || async {
+                let _ = rig.admin.create_partitions(vec![(topic.clone(), 6)], false).await;
+                (shown(&rig, leader, &topic).await? == after).then_some(())
+            })
+            .await;
+        } else {
+            rig.apply("s", spec(4)).await;
+        }
+        eventually("the controller has seen it", || async {
+            (rig.topic_status("s", &topic).await["partitions"] == after).then_some(())
+        })
+        .await;
+        if theirs {
+            let next = controller(rig.api, &rig.namespace, &kafka.bootstrap(), &[]).ready().await;
+            assert!(std::mem::replace(&mut rig.controller, next).stop().await.success());
+        }
+        for _ in 0..2 {
+            rig.touch("s").await;
+            assert_eq!(rig.replicas("pool").await, before, "one broker does not know it yet");
+        }
+        kafka.signal(frozen, "CONT");
+        rig.scaled_to("pool", after).await;
+        rig.make_ready("pool").await;
+        // The event follows the count.
+        let told = format!("from {before} to {after} for {after} partitions");
+        eventually("it is told as one step", || async {
+            rig.events("Scaled").await.iter().any(|note| note.contains(&told)).then_some(())
+        })
+        .await;
     }
-    kafka.signal(frozen, "CONT");
-    rig.scaled_to("pool", 4).await;
-    // The event follows the count.
-    eventually("it is told as one step", || async {
-        let scaled = rig.events("Scaled").await;
-        scaled.iter().any(|note| note.contains("from 2 to 4 for 4 partitions")).then_some(())
-    })
-    .await;
+}
+
+/// How many partitions of the topic this broker shows.
+async fn shown(rig: &Rig, broker: u16, topic: &str) -> Option<i64> {
+    let described = rig.admin.describe_topics_by(i32::from(broker), vec![topic.to_owned()]).await.ok()?;
+    i64::try_from(described[0].1.as_ref().ok()?.partitions.len()).ok()
 }
