@@ -179,17 +179,22 @@ impl Watcher {
             };
             by_topic.entry(topic).or_default().extend(offset.map(|offset| (partition, offset)));
         }
-        let mut begun = 0;
+        // All are ordered before the first answer is waited for: the thread looks for orders between two polls only, and would take
+        // as long for each topic as a poll without records takes.
+        let mut ordered = Vec::with_capacity(by_topic.len());
         for (topic, partitions) in by_topic {
-            let Some(known) = self.known.get_mut(topic) else { continue };
-            if partitions.is_empty() {
-                continue;
-            }
+            let Some(known) = self.known.get(topic).filter(|_| !partitions.is_empty()) else { continue };
             let assigned: Vec<i32> = partitions.iter().map(|(partition, _)| *partition).collect();
             let (done, answer) = oneshot::channel();
             let incarnation = Arc::clone(&known.incarnation);
-            let command = Command::Assign { topic, incarnation, partitions, done };
-            if self.commands.send(command).is_ok() && answer.await.is_ok() {
+            self.order(Command::Assign { topic, incarnation, partitions, done });
+            ordered.push((topic, assigned, answer));
+        }
+        let mut begun = 0;
+        for (topic, assigned, answer) in ordered {
+            if answer.await.is_ok()
+                && let Some(known) = self.known.get_mut(topic)
+            {
                 begun += assigned.len();
                 known.assigned.extend(assigned);
             }
