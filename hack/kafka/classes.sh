@@ -25,8 +25,8 @@ cat >"$SCRATCH/node.properties" <<-P
 	controller.listener.names=CONTROLLER
 	log.dirs=$SCRATCH/data
 P
-# In a process of its own: it becomes the JVM.
-run() { exec java -Xmx384m -XX:+UseSerialGC -cp "$libs/*" -Dlog4j2.configurationFile="$HACK/kafka/log4j2.properties" "$@"; }
+# In a process of its own: it becomes the JVM, which ends when it is asked to whatever the script around ignores.
+run() { exec env --default-signal=TERM java -Xmx384m -XX:+UseSerialGC -cp "$libs/*" -Dlog4j2.configurationFile="$HACK/kafka/log4j2.properties" "$@"; }
 
 # It writes its classes down when it ends.
 one_life() {

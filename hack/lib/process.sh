@@ -18,7 +18,8 @@ pid_of() { cut -d' ' -f1 "$RUN/pids/$1"; }
 # The process notes itself before it becomes the command: were this shell killed
 # in between, an unknown process would hold its port for ever. It inherits nothing
 # but its three streams: librdkafka's pipes in a test's process are not closed on
-# exec, and PostgreSQL refuses to start beside a thousand of them.
+# exec, and PostgreSQL refuses to start beside a thousand of them. Nor does it inherit
+# what is ignored: a JVM below a script that ignores SIGTERM could not be asked to end.
 start() {
 	local name=$1 child pid
 	shift
@@ -33,7 +34,7 @@ start() {
 		for open in /proc/self/fd/*; do
 			if [ "${open##*/}" -gt 2 ]; then eval "exec ${open##*/}>&-"; fi
 		done
-		exec "$@"
+		exec env --default-signal=HUP,INT,TERM "$@"
 	' start "$LIB" "$RUN/pids/$name" "$@" >>"$RUN/log/$name.log" 2>&1 </dev/null &
 	child=$!
 	until read -r pid _ 2>/dev/null <"$RUN/pids/$name" && [ "$pid" = "$child" ]; do

@@ -4,7 +4,7 @@ use std::{future::Future, process::Command, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-use crate::fixtures::{DEADLINE, eventually};
+use crate::fixtures::{DEADLINE, Kafka, eventually};
 
 /// That a fault took hold, or why it had no effect.
 pub(super) type Effect = Result<(), String>;
@@ -99,4 +99,13 @@ async fn what_does_nothing_has_no_effect() {
     assert!(end(pid, "TERM").await.is_err());
     child.wait().expect("it can be asked");
     assert!(freeze(&[pid], brief).await.is_err() && end(pid, "TERM").await.is_err());
+}
+
+/// Whoever holds it for the tests ignores SIGTERM; it must not have inherited that, or every restart in turn were a kill.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_asked_to_end_ends() {
+    let kafka = tokio::task::block_in_place(|| Kafka::own(1));
+    let pid = kafka.pid(0);
+    signal(&[pid], "TERM");
+    assert_eq!(ends(pid).await, Ok(()));
 }
