@@ -29,7 +29,7 @@ COPY build.rs ./
 COPY migrations/ migrations/
 COPY src/ src/
 COPY --from=web /parley/web/dist/ web/dist/
-# Which sources these are, for the log's first line: --build-arg COMMIT=$(git rev-parse HEAD)
+# Which sources these are, for the log's first line: --build-arg COMMIT=$(git describe --always --abbrev=12 --dirty)
 ARG COMMIT
 # Copied files keep their dates, which may be older than the programs that do nothing.
 RUN find src -name '*.rs' -exec touch {} + \
