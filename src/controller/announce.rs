@@ -55,7 +55,11 @@ pub(crate) async fn created_after_all(
     memory: &BTreeMap<&str, &TopicStatus>,
     live: &BTreeMap<String, Live>,
 ) {
-    let unheard = ctx.remember(&entry.key, |memo| unheard(memory, live, &memo.told_created));
+    let unheard = ctx.remember(&entry.key, |memo| {
+        // Of no use once memory tells that the topic is there.
+        memo.told_created.retain(|topic| memory.get(topic.as_str()).is_some_and(creating));
+        unheard(memory, live, &memo.told_created)
+    });
     for (reason, what, names) in
         [(EventReason::TopicCreated, CREATED, unheard.created), (EventReason::TopicLost, LOST, unheard.lost)]
     {
@@ -65,6 +69,10 @@ pub(crate) async fn created_after_all(
             ctx.remember(&entry.key, |memo| memo.told_created.extend(names));
         }
     }
+}
+
+fn creating(topic: &&TopicStatus) -> bool {
+    topic.state == TopicState::Creating
 }
 
 /// Topics of whose creation nothing was told.
@@ -82,7 +90,7 @@ fn unheard(
     told: &BTreeSet<String>,
 ) -> Unheard {
     let mut unheard = Unheard::default();
-    let asked = memory.iter().filter(|(_, topic)| topic.state == TopicState::Creating);
+    let asked = memory.iter().filter(|(_, topic)| creating(topic));
     for (name, topic) in asked.filter(|(name, _)| !told.contains(**name)) {
         match (live.get(*name).and_then(Live::present), &topic.topic_id) {
             (Some(_), None) => unheard.created.push((*name).to_owned()),

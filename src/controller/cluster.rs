@@ -49,6 +49,8 @@ struct State {
     /// Why the last round failed; none when it did not.
     error: Option<ApiError>,
     topics: BTreeMap<String, Seen>,
+    /// How many topics there were when that was last [packed](State::pack).
+    packed: usize,
     /// Every configuration that some topic has, once.
     configs: BTreeSet<TopicConfig>,
     wanted: BTreeMap<SetKey, Wanted>,
@@ -205,6 +207,7 @@ impl Cluster {
                     || state.auto_create.unwrap_or(false) != auto_create.unwrap_or(false);
                 state.auto_create = auto_create;
                 state.drop_unwanted();
+                state.pack();
             }
             Err(error) => news.everybody |= state.error.replace(error).is_none(),
         }
@@ -348,6 +351,14 @@ impl State {
         let wanted: BTreeSet<&String> = self.wanted.values().flat_map(BTreeMap::keys).collect();
         self.topics.retain(|topic, _| wanted.contains(topic));
         self.configs.retain(|config| Arc::strong_count(config) > 1);
+    }
+
+    /// The nodes of a tree to which topics were added in order are half empty; of one that is made at once they are full.
+    fn pack(&mut self) {
+        if self.packed != self.topics.len() {
+            self.topics = std::mem::take(&mut self.topics).into_iter().collect();
+            self.packed = self.topics.len();
+        }
     }
 }
 

@@ -76,7 +76,7 @@ pub(crate) struct Memo {
     pub(crate) pools: Pools,
     /// When Kafka was last asked for a change: what was seen before is too old to plan on.
     pub(crate) last_deed: Option<Instant>,
-    /// Topics whose last creation has been told.
+    /// Topics whose last creation has been told, as long as memory says that they are about to be created.
     pub(crate) told_created: BTreeSet<String>,
     pub(crate) fights: Fights,
     /// Which object's deletion was first seen, and when.
@@ -110,8 +110,8 @@ pub(crate) struct Context {
 }
 
 /// Topics that are worked on at once, whatever the number of sets: each takes some kilobytes meanwhile, and thirty sets of two hundred
-/// took more memory than all that is known of ten thousand topics. Four of the largest sets fit in.
-pub(crate) const IN_HAND: u16 = 2_000;
+/// took more memory than all that is known of ten thousand topics. Two of the largest sets fit in.
+pub(crate) const IN_HAND: u16 = 1_000;
 /// Sets of so many topics are worked on beside these: with thirty-two at once, the default, no more than 1,600 topics of them.
 const SMALL: usize = 50;
 

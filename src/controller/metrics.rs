@@ -5,7 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::ownership::SetKey;
-use crate::process::metrics::IntGaugeTable;
+use crate::{
+    api::{ChatTopicSetStatus, WorkerStatus},
+    process::metrics::IntGaugeTable,
+};
 
 crate::metrics! {
     /// What the controller counts.
@@ -23,7 +26,7 @@ crate::metrics! {
         /// Kafka admin calls that failed, by API and error code.
         kafka_admin_errors_total: IntCounterVec ["api", "code"],
         /// The conditions of a set: 1 when it has the status, else 0.
-        topicset_condition: IntGaugeVec ["namespace", "name", "type", "status"],
+        topicset_condition: IntGaugeTable ["type", "namespace", "name", "status"],
         /// Partitions of a topic, desired by the spec and observed in Kafka.
         topic_partitions: IntGaugeTable ["topic", "namespace", "set", "kind"],
         /// Whether a topic is as declared (1) or not (0).
@@ -31,7 +34,7 @@ crate::metrics! {
         /// Topics found changed by somebody else, each time it was found.
         topic_drift_total: IntCounterVec ["namespace", "set"],
         /// Replicas of a worker pool: desired, current and ready.
-        worker_replicas: IntGaugeVec ["namespace", "set", "worker", "kind"],
+        worker_replicas: IntGaugeTable ["worker", "namespace", "set", "kind"],
         /// Records that wait for a worker pool.
         worker_lag: IntGaugeVec ["namespace", "set", "worker"],
         /// Replica counts that were written, by direction and the reason for it.
@@ -48,6 +51,11 @@ crate::metrics! {
 /// From an answer of a broker nearby (a few ms) to the longest admin timeout (30 s), a step about doubling.
 const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
+/// What a condition's status can be.
+const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
+/// The counts of a worker pool's replicas.
+const KINDS: [&str; 3] = ["desired", "current", "ready"];
+
 /// The worker pools of a set that have series, so that these can be taken away with it.
 pub(crate) type Pools = Vec<String>;
 
@@ -56,35 +64,30 @@ impl Metrics {
     pub(crate) fn export(
         &self,
         key: &SetKey,
-        status: &crate::api::ChatTopicSetStatus,
+        status: &ChatTopicSetStatus,
         desired: &[(String, Option<i32>)],
         before: &Pools,
     ) -> Pools {
         let (ns, set) = (key.namespace.as_str(), key.name.as_str());
-        for condition in &status.conditions {
-            for value in ["True", "False", "Unknown"] {
-                let labels = [ns, set, condition.type_.as_str(), value];
-                self.topicset_condition.with_label_values(&labels).set(i64::from(condition.status == value));
-            }
+        for value in STATUSES {
+            let rows =
+                status.conditions.iter().map(|c| (c.type_.as_str().into(), (c.status == value).into()));
+            self.topicset_condition.put(&[ns, set, value], rows.collect());
         }
         self.export_topics(key, status, desired);
-        for worker in &status.workers {
-            let gauge = |kind| self.worker_replicas.with_label_values(&[ns, set, worker.name.as_str(), kind]);
-            gauge("desired").set(worker.desired_replicas.or(worker.replicas).unwrap_or(0).into());
-            gauge("current").set(worker.replicas.unwrap_or(0).into());
-            gauge("ready").set(worker.ready_replicas.unwrap_or(0).into());
+        type Count = fn(&WorkerStatus) -> Option<i32>;
+        let counts: [Count; 3] =
+            [|w| w.desired_replicas.or(w.replicas), |w| w.replicas, |w| w.ready_replicas];
+        for (kind, count) in KINDS.into_iter().zip(counts) {
+            let rows = status.workers.iter().map(|w| (w.name.as_str().into(), count(w).unwrap_or(0).into()));
+            self.worker_replicas.put(&[ns, set, kind], rows.collect());
         }
         let now: Pools = status.workers.iter().map(|w| w.name.clone()).collect();
         self.forget_workers(key, before, &now);
         now
     }
 
-    fn export_topics(
-        &self,
-        key: &SetKey,
-        status: &crate::api::ChatTopicSetStatus,
-        desired: &[(String, Option<i32>)],
-    ) {
+    fn export_topics(&self, key: &SetKey, status: &ChatTopicSetStatus, desired: &[(String, Option<i32>)]) {
         let (ns, set) = (key.namespace.as_str(), key.name.as_str());
         let seen: HashMap<&str, _> = status.topics.iter().map(|t| (t.name.as_str(), t)).collect();
         let [mut wanted, mut observed, mut ready] = [(); 3].map(|()| Vec::with_capacity(desired.len()));
@@ -123,19 +126,17 @@ impl Metrics {
         self.forget_workers(key, pools, &Pools::new());
         // A series that never was is no error worth a word.
         let _ = self.topic_drift_total.remove_label_values(&[ns, set]);
-        for kind in crate::api::ConditionType::ALL {
-            for value in ["True", "False", "Unknown"] {
-                let _ = self.topicset_condition.remove_label_values(&[ns, set, kind.as_str(), value]);
-            }
+        for value in STATUSES {
+            self.topicset_condition.remove(&[ns, set, value]);
+        }
+        for kind in KINDS {
+            self.worker_replicas.remove(&[ns, set, kind]);
         }
     }
 
     fn forget_workers(&self, key: &SetKey, before: &Pools, now: &Pools) {
         let (ns, set) = (key.namespace.as_str(), key.name.as_str());
         for worker in before.iter().filter(|w| !now.contains(w)) {
-            for kind in ["desired", "current", "ready"] {
-                let _ = self.worker_replicas.remove_label_values(&[ns, set, worker, kind]);
-            }
             let _ = self.worker_lag.remove_label_values(&[ns, set, worker]);
         }
     }

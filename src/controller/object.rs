@@ -33,12 +33,18 @@ impl SetObject {
             Ok(_) => "spec: it cannot be read".to_owned(),
             Err(error) => format!("spec: {error}"),
         };
-        serde_json::from_str(text).map_err(why)
+        let mut spec: ChatTopicSetSpec = serde_json::from_str(text).map_err(why)?;
+        spec.topics.shrink_to_fit();
+        Ok(spec)
     }
 
     /// What is remembered of it. One that cannot be read is one that was lost: the controller then errs to leaving things alone.
     pub(crate) fn status(&self) -> Option<ChatTopicSetStatus> {
-        serde_json::from_str(self.status.as_ref()?.get()).ok()
+        let mut status: ChatTopicSetStatus = serde_json::from_str(self.status.as_ref()?.get()).ok()?;
+        // A list that was read one by one has room for half as many again, and one of a single key for four.
+        status.topics.shrink_to_fit();
+        status.topics.iter_mut().for_each(|topic| topic.owned_config.shrink_to_fit());
+        Some(status)
     }
 
     /// Spec and status whatever they are.

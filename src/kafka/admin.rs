@@ -114,6 +114,9 @@ impl Admin {
         let mut config = settings.client(CLIENT_ID);
         // Which broker takes admin requests; asked for every ten seconds at most.
         config.set("topic.metadata.refresh.interval.ms", "10000");
+        // Every topic that is described is kept for so long, some 450 bytes of each: long enough for a call that is made of two
+        // requests, and no longer, for whoever describes ten thousand does so some hundred at a time.
+        config.set("metadata.max.age.ms", "250");
         let native = Native::start(&config).map_err(refused)?;
         let settings = settings.clone();
         Ok(Self {

@@ -65,6 +65,11 @@ pub trait Command: CommandFactory + FromArgMatches {
     /// The process surface that it was given; `None` for a one-shot command, which serves no admin port.
     fn process(&self) -> Option<&ProcessArgs>;
 
+    /// How many threads run its tasks; `None` for as many as there are cores. Each has memory of its own for every size of an object.
+    fn threads(&self) -> Option<usize> {
+        None
+    }
+
     /// Does the work until it is done, or until the process is asked to stop and it has drained.
     fn run(self, process: Process) -> impl Future<Output = Result<(), Exit>>;
 }
@@ -76,7 +81,11 @@ pub fn main<C: Command>() -> ExitCode {
         Err(code) => return code,
     };
     log::init(command.process());
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = command.threads() {
+        runtime.worker_threads(threads);
+    }
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Exit::failure(format!("cannot start the runtime: {error}")).report(),
     };
