@@ -12,8 +12,9 @@ RUN npm run --silent build
 FROM rust:1.95.0-bookworm AS build
 WORKDIR /parley
 # Static, OpenSSL too (the base image brings libssl-dev). With --target the flags reach
-# the product only, not build scripts.
+# the product only, not build scripts. C sources that ask when they are compiled are told the same time always.
 ENV OPENSSL_STATIC=1 \
+    SOURCE_DATE_EPOCH=0 \
     RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=/usr/local/cargo=/cargo"
 # Without rust-toolchain.toml: the base image is that version, and it names tools that no build needs.
 COPY Cargo.toml Cargo.lock ./

@@ -24,7 +24,7 @@ bench_compile() {
 	. "$LIB/web.sh"
 	web_dist
 	# The same flags as the image's, so that one build serves both.
-	export RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" OPENSSL_STATIC=1
+	export RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" OPENSSL_STATIC=1 SOURCE_DATE_EPOCH=0
 	cargo build "${options[@]}" --bin parley --bin loadgen
 	# Only the last step again: the later of two options holds.
 	[ "$1" != symbols ] || cargo rustc "${options[@]}" --bin parley -- -C strip=none

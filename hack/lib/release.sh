@@ -14,9 +14,10 @@ commit() {
 }
 
 # release_build ARGUMENT...: cargo build with these. With --target the flags reach the product only, not build
-# scripts. Of the paths in it, only those of the registry's sources are the machine's own.
+# scripts. Of the paths in it, only those of the registry's sources are the machine's own; mimalloc's C sources ask when they
+# are compiled, which is no time of the clock's.
 release_build() {
-	RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" OPENSSL_STATIC=1 \
+	RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" OPENSSL_STATIC=1 SOURCE_DATE_EPOCH=0 \
 		PARLEY_COMMIT=${PARLEY_COMMIT:-$(commit)} \
 		cargo build --manifest-path "$ROOT/Cargo.toml" --locked --release --target "$RELEASE_TARGET" "$@"
 }
