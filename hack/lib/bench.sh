@@ -22,9 +22,10 @@ bench_build() {
 bench_compile() {
 	local options=(--manifest-path "$ROOT/Cargo.toml" --locked --release --target "$TARGET")
 	. "$LIB/web.sh"
+	. "$LIB/release.sh"
 	web_dist
 	# The same flags as the image's, so that one build serves both.
-	export RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" OPENSSL_STATIC=1 SOURCE_DATE_EPOCH=0
+	export "${RELEASE_ENV[@]}"
 	cargo build "${options[@]}" --bin parley --bin loadgen
 	# Only the last step again: the later of two options holds.
 	[ "$1" != symbols ] || cargo rustc "${options[@]}" --bin parley -- -C strip=none

@@ -13,11 +13,15 @@ commit() {
 	fi
 }
 
-# release_build ARGUMENT...: cargo build with these. With --target the flags reach the product only, not build
-# scripts. Of the paths in it, only those of the registry's sources are the machine's own; mimalloc's C sources ask when they
-# are compiled, which is no time of the clock's.
+# With --target the flags reach the product only, not build scripts. Of the paths in it, only those of the registry's sources are the
+# machine's own; mimalloc's C sources ask when they are compiled, which is no time of the clock's.
+RELEASE_ENV=(
+	"RUSTFLAGS=-C target-feature=+crt-static --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+	OPENSSL_STATIC=1 SOURCE_DATE_EPOCH=0
+)
+
+# release_build ARGUMENT...: cargo build with these.
 release_build() {
-	RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" OPENSSL_STATIC=1 SOURCE_DATE_EPOCH=0 \
-		PARLEY_COMMIT=${PARLEY_COMMIT:-$(commit)} \
+	env "${RELEASE_ENV[@]}" PARLEY_COMMIT="${PARLEY_COMMIT:-$(commit)}" \
 		cargo build --manifest-path "$ROOT/Cargo.toml" --locked --release --target "$RELEASE_TARGET" "$@"
 }

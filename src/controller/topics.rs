@@ -345,6 +345,6 @@ fn keys_set<'a>(plans: &'a [TopicPlan], done: &Done) -> Vec<(&'a str, &'a str)> 
 }
 
 /// Whether the status speaks of the present spec.
-fn spec_settled(set: &ChatTopicSet) -> bool {
+pub(crate) fn spec_settled(set: &ChatTopicSet) -> bool {
     set.status.as_ref().is_some_and(|s| s.observed_generation == set.metadata.generation)
 }

@@ -14,7 +14,7 @@ use super::{
     sets::SetEntry,
     status::WorkerReport,
     targets::{Target, TargetKey},
-    topics::Topics,
+    topics::{Topics, spec_settled},
 };
 use crate::api::{ChatTopicSet, Reason, ScalingMode, WorkerSpec, WorkerStatus, bounded_message};
 
@@ -94,7 +94,7 @@ fn partitions(live: &BTreeMap<String, Live>, spec: &WorkerSpec) -> Option<i32> {
 /// partitions are added by others too.
 pub(crate) fn followed_anew(set: &ChatTopicSet, live: &BTreeMap<String, Live>) -> BTreeMap<String, i32> {
     let status = set.status.as_ref();
-    let settled = status.is_some_and(|status| status.observed_generation == set.metadata.generation);
+    let settled = spec_settled(set);
     let mut anew = BTreeMap::new();
     for spec in &set.spec.workers {
         let told = status.and_then(|s| s.workers.iter().find(|w| w.name == spec.name)?.partitions);
@@ -252,21 +252,17 @@ mod tests {
     use super::*;
     use crate::{controller::plan::LiveTopic, kafka::admin::ApiError};
 
+    fn topic(partitions: i32, led: bool) -> Live {
+        let config = Ok(Arc::default());
+        let id = "id".to_owned();
+        Live::Present(LiveTopic { id, partitions, replicas: 1, settling: false, led, config })
+    }
+
     /// Partitions before workers: those that are not there, not known, or not led and seen everywhere yet count for nothing.
     #[test]
     fn a_pool_counts_only_what_all_brokers_know() {
         let spec = serde_json::json!({"name": "w", "scaleTargetRef": {"name": "w"}, "topics": ["a", "b"]});
         let spec: WorkerSpec = serde_json::from_value(spec).unwrap();
-        let topic = |partitions, led| {
-            Live::Present(LiveTopic {
-                id: "id".to_owned(),
-                partitions,
-                replicas: 1,
-                settling: false,
-                led,
-                config: Ok(Arc::default()),
-            })
-        };
         let with = |b: Option<Live>| -> Option<i32> {
             let mut live =
                 BTreeMap::from([("a".to_owned(), topic(2, true)), ("c".to_owned(), topic(9, true))]);
@@ -285,17 +281,9 @@ mod tests {
     #[test]
     fn a_pool_follows_anew_what_its_status_does_not_tell() {
         let live = |partitions| {
-            let topic = LiveTopic {
-                id: "id".to_owned(),
-                partitions,
-                replicas: 1,
-                settling: false,
-                led: true,
-                config: Ok(Arc::default()),
-            };
             BTreeMap::from([
-                ("a".to_owned(), Live::Present(topic.clone())),
-                ("idle".to_owned(), Live::Present(topic)),
+                ("a".to_owned(), topic(partitions, true)),
+                ("idle".to_owned(), topic(partitions, true)),
                 ("b".to_owned(), Live::Absent),
             ])
         };
