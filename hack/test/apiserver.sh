@@ -5,6 +5,7 @@
 #   apiserver.sh stop DIR [SIGNAL]
 #
 # DIR/kubeconfig is an administrator's; DIR/audit.log names every write, one JSON object a line.
+# ETCD_BY=PORT leads the API server to etcd by way of whoever listens at that port.
 # WITH_CONTROLLERS=1 adds kube-controller-manager (garbage collection, HPA, Deployments' status).
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
@@ -46,7 +47,7 @@ start_all() {
 		--listen-client-urls "$etcd" --advertise-client-urls "$etcd" \
 		--listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --initial-cluster "test=$peer"
 	start kube-apiserver "$BIN/kube-apiserver" --bind-address "$address" --secure-port "$port" --cert-dir "$RUN/pki" \
-		--etcd-servers "$etcd" --token-auth-file "$RUN/tokens.csv" --authorization-mode RBAC \
+		--etcd-servers "http://$address:${ETCD_BY:-$((port + 1))}" --token-auth-file "$RUN/tokens.csv" --authorization-mode RBAC \
 		--service-account-issuer https://kubernetes.default.svc --service-account-key-file "$RUN/pki/sa.key" \
 		--service-account-signing-key-file "$RUN/pki/sa.key" --service-cluster-ip-range 10.97.0.0/24 \
 		--audit-policy-file "$RUN/audit.yaml" --audit-log-path "$RUN/audit.log" --profiling=false \

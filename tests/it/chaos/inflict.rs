@@ -10,10 +10,11 @@ use tokio::time::sleep;
 use super::{
     clock::Clock,
     effect::{Effect, PATIENCE, becomes, end, ends, freeze, tree},
-    schedule::{Fault, Link, Service},
-    stage::{CHAT, Stage},
+    network::Relay,
+    schedule::{Fault, Link, Service, Trouble},
+    stage::{CHAT, Stage, local},
 };
-use crate::fixtures::eventually;
+use crate::fixtures::{Postgres, eventually, free_ports};
 
 /// Partitions for messages at most: what a run of a thousand faults asks for, one in a hundred.
 const MOST_PARTITIONS: i64 = 12;
@@ -91,12 +92,15 @@ impl Stage {
                 self.brokers_again().await;
                 effect(full, "there was room left")
             }
+            Fault::Network(Link::Standby, _, trouble, time) => self.standby_troubled(trouble, time).await,
             Fault::Network(link, who, trouble, time) => {
                 let relays = &self.relays[&link];
                 let chosen = usize::try_from(who % relays.len() as u64).expect("few");
                 let met = relays[chosen].disturb(trouble, time).await;
-                if link == Link::Brokers {
-                    self.brokers_again().await;
+                match link {
+                    Link::Brokers => self.brokers_again().await,
+                    Link::ApiEtcd => self.api_again().await,
+                    _ => {}
                 }
                 effect(met > 0, "nobody came by meanwhile")
             }
@@ -231,27 +235,70 @@ impl Stage {
         tokio::task::block_in_place(|| self.postgres().start_again());
     }
 
+    /// The API server answers from what etcd holds.
+    async fn api_again(&self) {
+        eventually("the API server to reach etcd", || async {
+            let sets = self.sets();
+            let asked = tokio::time::timeout(Duration::from_secs(5), sets.get("chat")).await;
+            asked.is_ok_and(|set| set.is_ok()).then_some(())
+        })
+        .await;
+    }
+
+    /// A synchronous standby of this server, which it finds at that port, once it has everything: from now on what is committed
+    /// waits for it.
+    async fn stands_by(&self, of: &Postgres, at: u16) -> Postgres {
+        let standby = tokio::task::block_in_place(|| {
+            // Of a connection on which nothing passes any more either side knows after this, not after a minute.
+            of.configure(&[
+                "wal_sender_timeout = '2s'",
+                "wal_receiver_timeout = '2s'",
+                "wal_retrieve_retry_interval = '500ms'",
+            ]);
+            let standby = of.standby(at, Some(self.disk_mib));
+            of.configure(&["synchronous_standby_names = '*'"]);
+            standby
+        });
+        has_everything(of).await;
+        standby
+    }
+
+    /// A synchronous standby to which the network is disturbed: what is committed waits until it is heard of again.
+    async fn standby_troubled(&self, trouble: Trouble, time: Duration) -> Effect {
+        let of = self.postgres();
+        let at = free_ports(1);
+        let relay = Relay::start(local(at), local(of.port())).await;
+        let standby = self.stands_by(&of, at).await;
+        let met = relay.disturb(trouble, time).await;
+        has_everything(&of).await;
+        tokio::task::block_in_place(|| {
+            of.configure(&["synchronous_standby_names = ''"]);
+            drop(standby);
+        });
+        effect(met > 0, "nobody came by meanwhile")
+    }
+
     /// The standby is a synchronous one, so that it has what was committed when the other is killed. For a while everybody finds
     /// it who looks for the database, and it takes no writes yet.
     async fn postgres_fails_over(&self, blind: Duration) -> Effect {
         let old = self.postgres();
-        let standby = tokio::task::block_in_place(|| {
-            let standby = old.standby(Some(self.disk_mib));
-            old.query("ALTER SYSTEM SET synchronous_standby_names = '*'");
-            old.query("SELECT pg_reload_conf()");
-            Arc::new(standby)
-        });
-        eventually("the standby to have everything", || async {
-            let state = old.query("SELECT state, sync_state FROM pg_stat_replication");
-            (state == "streaming|sync").then_some(())
-        })
-        .await;
+        let standby = Arc::new(self.stands_by(&old, old.port()).await);
         let took = end(old.pid(), "KILL").await;
         self.lead_to(Arc::clone(&standby));
         sleep(blind).await;
         tokio::task::block_in_place(|| standby.promote());
         took
     }
+}
+
+/// Waits until the one synchronous standby of this server has all that is written now.
+async fn has_everything(of: &Postgres) {
+    let written = tokio::task::block_in_place(|| of.query("SELECT pg_current_wal_flush_lsn()"));
+    let state = format!("SELECT state, sync_state, flush_lsn >= '{written}' FROM pg_stat_replication");
+    eventually("the standby to have everything", || async {
+        (tokio::task::block_in_place(|| of.query(&state)) == "streaming|sync|t").then_some(())
+    })
+    .await;
 }
 
 /// Takes all room that a disk has left; whether it was told that there is no more.

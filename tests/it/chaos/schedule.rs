@@ -29,6 +29,10 @@ pub(super) enum Link {
     Browsers,
     /// Brokers to one of them.
     Brokers,
+    /// The API server to etcd.
+    ApiEtcd,
+    /// PostgreSQL's synchronous standby, which stands by for that long, to PostgreSQL.
+    Standby,
 }
 
 /// What is wrong with a network.
@@ -108,14 +112,14 @@ impl Dice {
 const DECK: [(Class, usize); 23] = {
     use Service::{Controller, Gateway, Worker};
     [
-        (Class::Kill(Worker), 5),
-        (Class::Kill(Gateway), 4),
+        (Class::Kill(Worker), 3),
+        (Class::Kill(Gateway), 2),
         (Class::Kill(Controller), 2),
-        (Class::Freeze(Worker), 4),
-        (Class::Freeze(Gateway), 3),
+        (Class::Freeze(Worker), 2),
+        (Class::Freeze(Gateway), 2),
         (Class::Freeze(Controller), 2),
-        (Class::Terminate(Worker), 3),
-        (Class::Terminate(Gateway), 3),
+        (Class::Terminate(Worker), 2),
+        (Class::Terminate(Gateway), 2),
         (Class::Terminate(Controller), 2),
         (Class::BrokerKill, 1),
         (Class::BrokerFreeze, 1),
@@ -123,12 +127,12 @@ const DECK: [(Class, usize); 23] = {
         (Class::QuorumLoss, 1),
         (Class::PostgresKill, 1),
         (Class::PostgresRestart, 1),
-        (Class::PostgresFreeze, 2),
-        (Class::PostgresCut, 2),
+        (Class::PostgresFreeze, 1),
+        (Class::PostgresCut, 1),
         (Class::Failover, 1),
         (Class::PostgresDiskFull, 1),
         (Class::BrokerDiskFull, 1),
-        (Class::ApiServer, 2),
+        (Class::ApiServer, 1),
         (Class::Grow, 1),
         (Class::Roll, 1),
     ]
@@ -137,7 +141,7 @@ const DECK: [(Class, usize); 23] = {
 const WRONG_BY: [i64; 4] = [45, -45, 3_600, -3_600];
 /// Between so many workers the pool of a resize ends.
 const BOUNDS: [i32; 3] = [2, 3, 4];
-pub(super) const LINKS: [Link; 8] = [
+pub(super) const LINKS: [Link; 10] = [
     Link::WorkersKafka,
     Link::GatewaysKafka,
     Link::ControllersKafka,
@@ -146,6 +150,8 @@ pub(super) const LINKS: [Link; 8] = [
     Link::ControllersApi,
     Link::Browsers,
     Link::Brokers,
+    Link::ApiEtcd,
+    Link::Standby,
 ];
 const TROUBLES: [Trouble; 6] =
     [Trouble::Delay, Trouble::Loss, Trouble::Reset, Trouble::Refused, Trouble::HalfOpen, Trouble::OneWay];
@@ -241,7 +247,7 @@ impl Fault {
     pub(super) fn alone(&self) -> bool {
         match self {
             Self::Kill(..) | Self::Freeze(..) | Self::Terminate(..) | Self::Clock(..) => false,
-            Self::Network(link, ..) => *link == Link::Brokers,
+            Self::Network(link, ..) => matches!(link, Link::Brokers | Link::ApiEtcd | Link::Standby),
             _ => true,
         }
     }
@@ -263,6 +269,8 @@ impl Fault {
             Self::PostgresFailover(_) => "PostgreSQL killed, its standby promoted".to_owned(),
             Self::PostgresDiskFull(_) => "PostgreSQL's disk full".to_owned(),
             Self::BrokerDiskFull(..) => "A broker's disk full".to_owned(),
+            Self::Network(Link::ApiEtcd, ..) => "Network between API server and etcd".to_owned(),
+            Self::Network(Link::Standby, ..) => "Network between PostgreSQL and its standby".to_owned(),
             Self::Network(_, _, trouble, _) => format!("Network: {trouble:?}"),
             Self::Clock(_, _, wrong_by, _) => format!("A clock wrong by {wrong_by} s"),
             Self::ApiServerKill => "API server killed".to_owned(),

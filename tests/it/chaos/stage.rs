@@ -63,15 +63,18 @@ impl Stage {
         // Relays to the brokers: for workers, gateways, controllers and brokers, three ports each.
         let to_kafka: Vec<u16> = (0..4).map(|_| free_ports(3)).collect();
         let ports = to_kafka.clone();
+        // The API server starts only when it reaches etcd.
+        let (api, to_etcd) = (free_ports(3), free_ports(1));
+        let etcd = Relay::start(local(to_etcd), local(ApiServer::etcd_of(api))).await;
         let starting = tokio::task::spawn_blocking(move || {
             let postgres = Arc::new(Postgres::own_on_a_disk(disk_mib));
             postgres.migrate("parley");
-            (Kafka::own_behind(&ports, disk_mib), postgres, ApiServer::own())
+            (Kafka::own_behind(&ports, disk_mib), postgres, ApiServer::own_behind(api, to_etcd))
         });
         let (kafka, postgres, api) = starting.await.expect("the servers start");
 
         let ways = [Link::WorkersKafka, Link::GatewaysKafka, Link::ControllersKafka, Link::Brokers];
-        let mut relays: HashMap<Link, Vec<Relay>> = HashMap::new();
+        let mut relays: HashMap<Link, Vec<Relay>> = [(Link::ApiEtcd, vec![etcd])].into();
         for (n, link) in (0..).zip(ways) {
             for node in 0..3 {
                 let from = local(to_kafka[usize::from(n)] + node);

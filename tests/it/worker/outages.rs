@@ -112,7 +112,7 @@ async fn a_standby_is_waited_for_until_it_is_promoted() {
     let room = world.room(&[&ann]);
     let postgres = world.database.server();
     // Leaked: its guard ends it with the program.
-    let standby: &'static Postgres = Box::leak(Box::new(postgres.standby(None)));
+    let standby: &'static Postgres = Box::leak(Box::new(postgres.standby(postgres.port(), None)));
     let copy = world.database.copy_on(standby);
     let worker = world.worker_with("AddChat", &[], &[("PARLEY_DATABASE_URL", &copy.url("worker"))]);
     unready(&worker, "postgres").await;
