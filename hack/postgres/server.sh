@@ -41,8 +41,8 @@ copy() {
 	local from port_there
 	read -r from port_there <<<"$STANDBY_OF"
 	cp -p "$from"/*.password "$RUN/"
-	PGPASSWORD=$(cat "$RUN/postgres.password") as_postgres "$bin/pg_basebackup" \
-		-d "host=$address port=$port_there user=postgres connect_timeout=3" -D "$RUN/data" -R -X stream -c fast >"$RUN/log/copy.log" 2>&1 || die "pg_basebackup failed: see $RUN/log/copy.log"
+	PGPASSWORD=$(cat "$RUN/postgres.password") as_postgres "$bin/pg_basebackup" -h "$address" -p "$port_there" -U postgres \
+		-D "$RUN/data" -R -X stream -c fast >"$RUN/log/copy.log" 2>&1 || die "pg_basebackup failed: see $RUN/log/copy.log"
 }
 
 # in_use: does any process (all of PostgreSQL's stand in the data folder) still use the data?

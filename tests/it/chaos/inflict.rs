@@ -270,6 +270,9 @@ impl Stage {
         let relay = Relay::start(local(at), local(of.port())).await;
         let standby = self.stands_by(&of, at).await;
         let met = relay.disturb(trouble, time).await;
+        // A standby that connects waits for an answer without end (libpqwalreceiver knows no timeout); what ends that wait is TCP's
+        // keepalive where the other side is gone.
+        relay.hang_up();
         has_everything(&of).await;
         tokio::task::block_in_place(|| {
             of.configure(&["synchronous_standby_names = ''"]);

@@ -10,13 +10,14 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     net::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::watch,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::schedule::{Dice, Trouble};
 
@@ -44,6 +45,8 @@ pub(crate) struct Relay {
     /// One trouble at a time.
     disturbing: tokio::sync::Mutex<()>,
     to: Arc<Mutex<SocketAddr>>,
+    /// Ends what is half-open.
+    hung_up: CancellationToken,
     listening: tokio::task::JoinHandle<()>,
 }
 
@@ -60,18 +63,25 @@ impl Relay {
         let (state, seen) = watch::channel(None);
         let to = Arc::new(Mutex::new(to));
         let now = Arc::clone(&to);
+        let hung_up = CancellationToken::new();
+        let done = hung_up.clone();
         let listening = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let to = *now.lock().expect("nobody panics while it is held");
-                tokio::spawn(connection(client, to, seen.clone()));
+                tokio::spawn(connection(client, to, seen.clone(), done.clone()));
             }
         });
-        Self { state, disturbing: tokio::sync::Mutex::default(), to, listening }
+        Self { state, disturbing: tokio::sync::Mutex::default(), to, hung_up, listening }
     }
 
     /// New connections go there from now on.
     pub(super) fn lead_to(&self, to: SocketAddr) {
         *self.to.lock().expect("nobody panics while it is held") = to;
+    }
+
+    /// Ends what a trouble has left half-open, now and from now on.
+    pub(super) fn hang_up(&self) {
+        self.hung_up.cancel();
     }
 
     /// Disturbs it for a while, after whoever does so already; how many connections and packets met the trouble.
@@ -90,7 +100,12 @@ fn reset(stream: &TcpStream) {
     let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-async fn connection(client: TcpStream, to: SocketAddr, state: watch::Receiver<State>) {
+async fn connection(
+    client: TcpStream,
+    to: SocketAddr,
+    state: watch::Receiver<State>,
+    hung_up: CancellationToken,
+) {
     let now = state.borrow().clone();
     match now.as_ref().map(|ill| (ill.trouble, ill)) {
         Some((Trouble::Refused, ill)) => {
@@ -100,7 +115,8 @@ async fn connection(client: TcpStream, to: SocketAddr, state: watch::Receiver<St
         // Nobody is at the other end; the connection stays until its maker gives up.
         Some((Trouble::HalfOpen, ill)) => {
             ill.meet();
-            return swallow(client).await;
+            let _ = hung_up.run_until_cancelled(swallow(client)).await;
+            return;
         }
         _ => {}
     }
@@ -131,9 +147,8 @@ async fn connection(client: TcpStream, to: SocketAddr, state: watch::Receiver<St
             reset(to.as_ref());
         }
         // What still comes is lost, and nobody says so.
-        End::HalfOpen(mut from, _to) => {
-            let mut lost = [0; 4096];
-            while from.read(&mut lost).await.is_ok_and(|count| count > 0) {}
+        End::HalfOpen(from, _to) => {
+            let _ = hung_up.run_until_cancelled(swallow(from)).await;
         }
     }
 }
@@ -165,7 +180,7 @@ enum End {
     HalfOpen(OwnedReadHalf, OwnedWriteHalf),
 }
 
-async fn swallow(mut client: TcpStream) {
+async fn swallow(mut client: impl AsyncRead + Unpin) {
     let mut lost = [0; 4096];
     while client.read(&mut lost).await.is_ok_and(|count| count > 0) {}
 }
