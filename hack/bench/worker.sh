@@ -87,7 +87,7 @@ part() {
 		;;
 	rooms)
 		for n in 1 10 100 500; do
-			for ((r = 1; r <= ROUNDS; r++)); do USERS=$((n * 2)) ROOM_SIZE=2 measured "rooms-$n" "$r" backlog --messages "$MESSAGES"; done
+			for ((r = 1; r <= ROUNDS; r++)); do USERS=$((n * 2)) ROOM_SIZE=2 measured "rooms-$n" "$r" backlog --messages $((MESSAGES / 2)); done
 		done
 		;;
 	steady) for ((n = 1; n <= ROUNDS; n++)); do measured steady "$n" save --rate 1000 --seconds "$SECONDS_EACH"; done ;;

@@ -24,4 +24,10 @@ else
 	"$here/marker.sh"
 	# Takes away what is left, and installs it all anew as the documentation says.
 	run bundle::pages
+	# What the load of these tests typed stands nowhere in what servers and pods wrote.
+	for part in kafka postgres cluster/log cluster/node/var-log; do
+		[ -d "$CLUSTER_STATE/$part" ] || { echo "error: $CLUSTER_STATE/$part is not there to be searched" >&2 && exit 1; }
+		"$here/passwords.sh" expect "$CLUSTER_STATE/$part"
+		"$here/passwords.sh" look "$CLUSTER_STATE/$part"
+	done
 fi

@@ -115,7 +115,7 @@ join "fuzzing" "web client in Chromium" "charts with Helm 4"
 step "unit and integration tests" run_tests env RUST_TEST_THREADS=$(($(nproc) + 1)) cargo test --locked -- --skip chaos::faults
 # A dozen processes and three brokers that come and go: alone, or everything beside it would wait.
 step "a hundred faults" run_tests cargo test --locked --test it -- chaos::faults
-step "no password in all of that" hack/test/passwords.sh found
 step "end-to-end tests" run_tests hack/test/namespace.sh hack/test/e2e.sh
+step "no password in all of that" hack/test/passwords.sh found
 say "$(seconds $(($(date +%s%N) - t0)))  in all"
 counts

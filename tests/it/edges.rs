@@ -186,6 +186,7 @@ fn binaries_are_thin_and_use_only_what_they_may() {
     }
 }
 
+/// Nor is there, anywhere else, a word that would allow it.
 #[test]
 fn unsafe_code_stands_in_one_module() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -193,7 +194,8 @@ fn unsafe_code_stands_in_one_module() {
         let text = fs::read_to_string(&file).unwrap();
         let has = text.lines().any(|line| {
             let code = line.split("//").next().unwrap_or_default();
-            code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl")
+            let words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+            words.into_iter().any(|word| matches!(word, "unsafe" | "unsafe_code"))
         });
         let audited = file.strip_prefix(&root).unwrap().starts_with("kafka/ffi.rs")
             || file.strip_prefix(&root).unwrap().starts_with("kafka/ffi");

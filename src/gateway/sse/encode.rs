@@ -3,27 +3,67 @@ use std::time::Duration;
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 /// The end of an event that carries no id.
-pub(crate) const NO_ID: Bytes = Bytes::from_static(b"\n");
+pub(crate) const NO_ID: &[u8] = b"\n";
 
 /// The head of a heartbeat: a comment, and an event whose only news is the id after it. A block with nothing but an id would do by
 /// the standard, but not every reader takes it for nothing (docs/protocol.md section 3).
-pub(crate) const HEARTBEAT: Bytes = Bytes::from_static(b":\nevent: cursor\ndata: {}\n");
+pub(crate) const HEARTBEAT: &[u8] = b":\nevent: cursor\ndata: {}\n";
 
-/// One event, ready to be written: the part that all receivers share, and the part with the id.
+/// One event, ready to be written: a chunk as HTTP/1.1 sends a body of unknown length (RFC 9112 section 7.1), and the event in it as
+/// HTTP/1.0 does. Cheap to clone: all who are sent the same share its bytes, and the kernel is given one piece.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {
-    /// `event:` and `data:` lines.
-    pub(crate) head: Bytes,
-    /// An `id:` line or nothing, then the blank line that ends the event.
-    pub(crate) tail: Bytes,
+    chunk: Bytes,
+    /// Where the event begins in it; [`CHUNK_END`] follows the event.
+    begin: usize,
     /// The broker's timestamp of the record that it came of, milliseconds since 1970; 0 when there is none.
     pub(crate) stamped: i64,
 }
 
+/// What ends a chunk.
+const CHUNK_END: &[u8] = b"\r\n";
+
 impl Frame {
-    /// Its length in bytes.
+    /// An event of `event:` and `data:` lines, and of its end: an `id:` line or nothing, then a blank line. Not empty: a chunk of
+    /// nothing would end the stream.
+    pub(crate) fn new(head: &[u8], tail: &[u8], stamped: i64) -> Self {
+        let mut size = [0; 18];
+        let size = chunk_size(&mut size, head.len() + tail.len());
+        let mut chunk = BytesMut::with_capacity(size.len() + head.len() + tail.len() + CHUNK_END.len());
+        for part in [size, head, tail, CHUNK_END] {
+            chunk.put_slice(part);
+        }
+        Self { begin: size.len(), chunk: chunk.freeze(), stamped }
+    }
+
+    /// The event.
+    pub(crate) fn event(&self) -> &[u8] {
+        &self.chunk[self.begin..self.chunk.len() - CHUNK_END.len()]
+    }
+
+    /// The length of the event in bytes.
     pub(crate) fn len(&self) -> usize {
-        self.head.len() + self.tail.len()
+        self.event().len()
+    }
+
+    /// What is sent: the event, or its chunk.
+    pub(crate) fn bytes(&self, chunked: bool) -> &[u8] {
+        if chunked { &self.chunk } else { self.event() }
+    }
+}
+
+/// The line before a chunk: its length in hexadecimal.
+fn chunk_size(buffer: &mut [u8; 18], len: usize) -> &[u8] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    buffer[16..].copy_from_slice(b"\r\n");
+    let (mut start, mut left) = (16, len);
+    loop {
+        start -= 1;
+        buffer[start] = DIGITS[left % 16];
+        left /= 16;
+        if left == 0 {
+            return &buffer[start..];
+        }
     }
 }
 
@@ -63,6 +103,21 @@ pub(crate) fn retry(wait: Duration) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frame_is_an_event_and_a_chunk() {
+        let frame = Frame::new(b"event: m\ndata: 1\n", b"\n", 7);
+        assert_eq!(frame.bytes(false), b"event: m\ndata: 1\n\n");
+        assert_eq!(frame.bytes(true), b"12\r\nevent: m\ndata: 1\n\n\r\n");
+        assert_eq!((frame.event(), frame.len(), frame.stamped), (frame.bytes(false), 18, 7));
+    }
+
+    #[test]
+    fn a_chunk_says_its_length_in_hexadecimal() {
+        for len in [1, 9, 10, 15, 16, 255, 256, 16_384, usize::MAX] {
+            assert_eq!(chunk_size(&mut [0; 18], len), format!("{len:x}\r\n").as_bytes());
+        }
+    }
 
     #[test]
     fn events_are_written_as_the_grammar_wants() {

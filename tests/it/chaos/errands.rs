@@ -37,8 +37,12 @@ const MOST_ROOMS: usize = 40;
 pub(super) enum Wish {
     Status(String),
     Friend(UserId),
-    /// A room of this name with two friends.
+    /// A room of this name with a friend.
     Room(String),
+    /// Another friend in that room.
+    Guest(String),
+    /// To leave that room.
+    Leave(String),
     /// A session of this key, in hex.
     Login(String),
     Logout(String),
@@ -212,7 +216,7 @@ impl Runner {
     async fn status(&mut self) {
         let status = format!("errand {}", self.errands.count.fetch_add(1, Ordering::Relaxed));
         let body = json!({"status": status});
-        self.change(Method::PUT, "/api/me/status", body, Wish::Status(status)).await;
+        self.change(Method::PUT, "/api/me/status", Some(body), Wish::Status(status)).await;
     }
 
     async fn befriend(&mut self) {
@@ -220,7 +224,8 @@ impl Runner {
             return;
         }
         let friend = self.strangers[self.turn % self.strangers.len()].clone();
-        self.change(Method::POST, "/api/friends", json!({"friendId": [friend]}), Wish::Friend(friend)).await;
+        let body = json!({"friendId": [friend]});
+        self.change(Method::POST, "/api/friends", Some(body), Wish::Friend(friend)).await;
     }
 
     async fn open_room(&mut self) {
@@ -228,16 +233,20 @@ impl Runner {
             return;
         }
         let name = format!("errand {}", self.errands.count.fetch_add(1, Ordering::Relaxed));
-        let body = json!({"friendId": self.friends, "roomName": name});
-        self.change(Method::POST, "/api/rooms", body, Wish::Room(name)).await;
+        let body = json!({"friendId": self.friends[..1], "roomName": name});
+        let opened = self.change(Method::POST, "/api/rooms", Some(body), Wish::Room(name.clone())).await;
+        let Some(room) = opened.and_then(|reply| Some(reply["roomId"].as_str()?.to_owned())) else { return };
+        let members = format!("/api/rooms/{room}/members");
+        let body = json!({"friendId": self.friends[1..]});
+        self.change(Method::POST, &members, Some(body), Wish::Guest(name.clone())).await;
+        self.change(Method::DELETE, &format!("{members}/me"), None, Wish::Leave(name)).await;
     }
 
-    /// A change under a key of its own, tried until it is taken on and followed until its reply is known.
-    async fn change(&mut self, method: Method, path: &str, body: Value, wish: Wish) {
+    /// A change under a key of its own, tried until it is taken on and followed until its reply is known; a reply that says yes.
+    async fn change(&mut self, method: Method, path: &str, body: Option<Value>, wish: Wish) -> Option<Value> {
         let client = self.me.client.clone();
-        if let Some(request) = self.taken_on(&client, method, path, Some(&body), &wish).await {
-            self.follow(wish, request, true, client).await;
-        }
+        let request = self.taken_on(&client, method, path, body.as_ref(), &wish).await?;
+        self.follow(wish, request, true, client).await
     }
 
     async fn taken_on(
@@ -252,6 +261,7 @@ impl Runner {
         let cookie = client.cookie();
         let begun = Instant::now();
         let mut tries = 0;
+        let mut told = None;
         while begun.elapsed() < PATIENCE {
             tries += 1;
             // A logout takes the cookie, also where it is not known whether it was taken on.
@@ -262,6 +272,12 @@ impl Runner {
             let headers = if body.is_some() { &headers[..1] } else { &headers[..] };
             let asking = there.send(method.clone(), path, headers, body);
             if let Ok(Ok(answer)) = timeout(Duration::from_secs(5), asking).await {
+                // The id of a request is made of its key.
+                if let (202, Some(request)) = (answer.status, request_of(&answer))
+                    && told.replace(request).is_some_and(|before| before != request)
+                {
+                    self.broken(format!("{wish:?} of {} was given two ids", self.me.user));
+                }
                 match taken(&answer) {
                     Taken::On(request) => {
                         client.set_cookie(cookie);
@@ -286,11 +302,17 @@ impl Runner {
         None
     }
 
-    /// Waits until the reply is known, and notes it down to be asked for again at the end; whether it said yes.
-    async fn follow(&mut self, wish: Wish, request: RequestId, certain: bool, client: Client) -> bool {
+    /// Waits until the reply is known, and notes it down to be asked for again at the end; the reply when it says yes.
+    async fn follow(
+        &mut self,
+        wish: Wish,
+        request: RequestId,
+        certain: bool,
+        client: Client,
+    ) -> Option<Value> {
         self.turn += 1;
         let reply = outcome(&client, &self.errands.gateways, self.turn, request, certain).await;
-        let done = reply.as_ref().is_some_and(|reply| reply["isSuccess"] == true);
+        let done = reply.clone().filter(|reply| reply["isSuccess"] == true);
         let errand = Errand { who: self.me.user.clone(), wish, request, certain, reply };
         self.errands.note(|notes| notes.done.push(Open { errand, client }));
         done
@@ -306,7 +328,7 @@ impl Runner {
         let certain = matches!(taken(&answer), Taken::On(_));
         // A login takes no key. One that was not heard of opens a session that nobody has the key to.
         let (Some(request), Some(session)) = (request_of(&answer), session_of(&machine)) else { return };
-        if !self.follow(Wish::Login(session.clone()), request, certain, machine.clone()).await {
+        if self.follow(Wish::Login(session.clone()), request, certain, machine.clone()).await.is_none() {
             return;
         }
         self.is_known(&machine, true).await;
@@ -315,7 +337,7 @@ impl Runner {
         let taken_on = self.taken_on(&machine, Method::DELETE, "/api/session", None, &wish).await;
         machine.set_cookie(left);
         let Some(request) = taken_on else { return };
-        if self.follow(wish, request, true, machine.clone()).await {
+        if self.follow(wish, request, true, machine.clone()).await.is_some() {
             self.is_known(&machine, false).await;
         }
     }

@@ -69,10 +69,13 @@ impl Stage {
             Fault::PostgresCut => {
                 let url = self.postgres().url("postgres", "parley");
                 let sql = "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename IN ('parley_worker', 'parley_gateway')";
-                let mut psql = tokio::process::Command::new("psql");
-                let told = psql.args(["-XqAt", "-d", &url, "-c", sql]).output().await.expect("psql runs");
-                let ended: u64 = String::from_utf8_lossy(&told.stdout).trim().parse().unwrap_or(0);
-                effect(ended > 0, "PostgreSQL ended no connection")
+                // Where the fault before took the connections, there are soon others.
+                let ended = || async {
+                    let mut psql = tokio::process::Command::new("psql");
+                    let told = psql.args(["-XqAt", "-d", &url, "-c", sql]).output().await.expect("psql runs");
+                    String::from_utf8_lossy(&told.stdout).trim().parse::<u64>().is_ok_and(|ended| ended > 0)
+                };
+                effect(becomes(PATIENCE, ended).await, "PostgreSQL ended no connection")
             }
             Fault::PostgresFailover(blind) => self.postgres_fails_over(blind).await,
             Fault::PostgresDiskFull(time) => {

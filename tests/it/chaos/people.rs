@@ -203,6 +203,7 @@ impl Voice {
         let key = format!("chaos-{n}");
         let body = json!({"message": format!("chaos {n}")});
         let mut turn = n;
+        let mut before = None;
         while due.elapsed() < PATIENCE {
             let client = self.client.at(self.gateways[turn % self.gateways.len()]);
             turn += 1;
@@ -210,7 +211,14 @@ impl Voice {
             let asking = client.json(Method::POST, &path, &headers, &body);
             if let Ok(Ok(answer)) = timeout(Duration::from_secs(5), asking).await {
                 let told = answer.json();
-                match (answer.status, told["requestId"].as_str().and_then(|id| id.parse().ok())) {
+                let request: Option<RequestId> = told["requestId"].as_str().and_then(|id| id.parse().ok());
+                // The id of a request is made of its key.
+                if let Some(id) = request
+                    && before.replace(id).is_some_and(|before| before != id)
+                {
+                    locked(&self.book).broken.push(format!("message {n} was given two ids"));
+                }
+                match (answer.status, request) {
                     (202, Some(id)) if told["accepted"] != "unknown" => {
                         locked(&self.book).said[n].accepted = Some(id);
                         return;

@@ -1,9 +1,6 @@
 //! Which faults took hold, how long they lasted, and how long it took until everybody heard everybody again.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -22,16 +19,22 @@ struct Class {
 #[derive(Default)]
 pub(super) struct Report {
     classes: BTreeMap<String, Class>,
-    /// Networks that something was done to, and those of them where somebody met it.
-    links: (BTreeSet<String>, BTreeSet<String>),
+    /// Networks that something was done to, and what: how often, and how often somebody met it.
+    links: BTreeMap<(String, String), (usize, usize)>,
 }
+
+/// A trouble of one network that came so often is to have been met: one that comes once may find nobody there.
+const OFTEN: usize = 8;
 
 impl Report {
     /// The cause of a fault is gone after this long, and it took hold or did not.
     pub(super) fn ended(&mut self, fault: &Fault, lasted: Duration, effect: &Effect) {
-        if let Fault::Network(link, ..) = fault {
-            self.links.0.insert(format!("{link:?}"));
-            self.links.1.extend(effect.is_ok().then(|| format!("{link:?}")));
+        if let Fault::Network(link, _, trouble, _) = fault {
+            for what in [format!("{trouble:?}"), "any trouble".to_owned()] {
+                let (times, met) = self.links.entry((format!("{link:?}"), what)).or_default();
+                *times += 1;
+                *met += usize::from(effect.is_ok());
+            }
         }
         let class = self.classes.entry(fault.class()).or_default();
         class.times += 1;
@@ -51,11 +54,16 @@ impl Report {
         self.classes.values().flat_map(|class| class.idle.iter().map(String::as_str)).collect()
     }
 
-    /// Classes of faults that came and never took hold, and networks whose troubles nobody ever met.
-    pub(super) fn never_held(&self) -> Vec<&str> {
+    /// Classes of faults that came and never took hold, and networks whose troubles nobody ever met: all of them, or one that came
+    /// often.
+    pub(super) fn never_held(&self) -> Vec<String> {
         let classes = self.classes.iter().filter(|(_, class)| class.idle.len() == class.times);
-        let links = self.links.0.difference(&self.links.1);
-        classes.map(|(name, _)| name.as_str()).chain(links.map(String::as_str)).collect()
+        let links = self
+            .links
+            .iter()
+            .filter(|((_, what), (times, met))| *met == 0 && (what == "any trouble" || *times >= OFTEN));
+        let links = links.map(|((link, what), _)| format!("{link}: {what}"));
+        classes.map(|(name, _)| name.clone()).chain(links).collect()
     }
 
     /// As `hack/recovery.mjs` takes it; recovery only where faults came one by one. Times are seconds.
@@ -131,8 +139,15 @@ mod tests {
     #[test]
     fn what_never_took_hold_is_told() {
         let report = report();
-        assert_eq!(report.never_held(), ["Partitions added", "Brokers"]);
+        assert_eq!(report.never_held(), ["Partitions added", "Brokers: any trouble"]);
         assert_eq!(report.idle().len(), 3, "{:?}", report.idle());
+        let mut often = self::report();
+        let idle: Effect = Err("nobody came by".to_owned());
+        for _ in 0..OFTEN {
+            let delay = Fault::Network(Link::Browsers, 0, Trouble::Delay, Duration::from_secs(1));
+            often.ended(&delay, Duration::from_secs(1), &idle);
+        }
+        assert!(often.never_held().contains(&"Browsers: Delay".to_owned()), "{:?}", often.never_held());
         assert!(Report::default().never_held().is_empty());
     }
 

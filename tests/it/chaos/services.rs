@@ -147,7 +147,7 @@ impl Services {
                 continue;
             }
             let most = memory.entry(program(slot.recipe.service)).or_default();
-            *most = (*most).max(resident(slot.process.pid()));
+            *most = (*most).max(kibibytes(slot.process.pid(), "VmHWM:"));
         }
     }
 
@@ -203,7 +203,7 @@ impl Services {
     pub(super) fn held(&self, name: &str) -> Option<Held> {
         let pid = self.pid(name)?;
         let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64;
-        Some(Held { resident_kib: resident(pid), descriptors })
+        Some(Held { resident_kib: kibibytes(pid, "VmRSS:"), descriptors })
     }
 
     /// Ends that nobody asked for, and the most memory of each service in KiB.
@@ -218,8 +218,9 @@ impl Services {
     }
 }
 
-fn resident(pid: u32) -> u64 {
+/// A line of what the kernel tells of a process's memory.
+fn kibibytes(pid: u32, what: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(what));
     line.and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse().ok()).unwrap_or(0)
 }

@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use serde_json::json;
 
 use super::{ConnId, Phase, Shard};
@@ -51,14 +50,12 @@ impl Shard {
         let Some(conn) = self.conns.get(&id) else { return };
         let last = match reason {
             Reason::Gone | Reason::Ended | Reason::Slow => None,
-            Reason::Refused => {
-                Some(Frame { head: sse::retry(conn.permit.wait()), tail: Bytes::new(), stamped: 0 })
-            }
+            Reason::Refused => Some(Frame::new(&sse::retry(conn.permit.wait()), b"", 0)),
             // Spread out, so that streams that end together do not come back together.
             Reason::Life | Reason::Drain => Some(reconnect(jitter(Duration::from_millis(500), 0.9))),
             Reason::Unknown | Reason::Unavailable => {
                 let wait = jitter(conn.retry.max(Duration::from_secs(2)), 0.5);
-                Some(Frame { head: sse::retry(wait), tail: Bytes::new(), stamped: 0 })
+                Some(Frame::new(&sse::retry(wait), b"", 0))
             }
         };
         conn.outbox.end(last);
@@ -102,11 +99,10 @@ impl Shard {
 
 /// `reconnect`, and the same as `retry:` for a browser whose page does not listen.
 fn reconnect(wait: Duration) -> Frame {
-    let mut head = BytesMut::new();
-    head.extend_from_slice(format!("retry: {}\n", wait.as_millis()).as_bytes());
+    let mut head = format!("retry: {}\n", wait.as_millis()).into_bytes();
     let after = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
     head.extend_from_slice(&sse::control("reconnect", &json!({"afterMs": after})));
-    Frame { head: head.freeze(), tail: NO_ID, stamped: 0 }
+    Frame::new(&head, NO_ID, 0)
 }
 
 /// The span, longer or shorter by up to `part` of it.

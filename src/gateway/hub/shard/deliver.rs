@@ -30,9 +30,9 @@ impl Shard {
     }
 
     /// Sends an event with the cursor as it stands.
-    pub(super) fn push(&mut self, id: ConnId, head: Bytes, stamped: i64, event: &'static str) {
+    pub(super) fn push(&mut self, id: ConnId, head: &[u8], stamped: i64, event: &'static str) {
         let Some(tail) = self.line_for(id) else { return };
-        self.push_frame(id, Frame { head, tail, stamped }, event);
+        self.push_frame(id, Frame::new(head, &tail, stamped), event);
     }
 
     pub(super) fn push_frame(&mut self, id: ConnId, frame: Frame, event: &'static str) {
@@ -54,7 +54,7 @@ impl Shard {
         if to.is_empty() {
             return;
         }
-        let shared = self.vector.line();
+        let shared = Frame::new(&record.head, &self.vector.line(), record.stamped);
         let mut slow: Vec<(ConnId, Slow)> = Vec::new();
         let mut own = Vec::new();
         let mut sent = 0_u64;
@@ -64,8 +64,7 @@ impl Shard {
                 own.push(*id);
                 continue;
             }
-            let frame = Frame { head: record.head.clone(), tail: shared.clone(), stamped: record.stamped };
-            match queue(&mut self.unflushed, &conn.outbox, frame) {
+            match queue(&mut self.unflushed, &conn.outbox, shared.clone()) {
                 Ok(()) => sent += 1,
                 Err(reason) => slow.push((*id, reason)),
             }
@@ -74,7 +73,7 @@ impl Shard {
         self.count(event, sent);
         for id in own {
             if !self.conns.get(&id).is_some_and(|conn| has_had(conn, record)) {
-                self.push(id, record.head.clone(), record.stamped, event);
+                self.push(id, &record.head, record.stamped, event);
             }
         }
         for (id, reason) in slow {

@@ -215,7 +215,7 @@ impl Shard {
                 }
                 Some(conn) => {
                     unknown |= conn.phase == Phase::Unknown;
-                    self.push(id, head.clone(), stamped, "reply");
+                    self.push(id, head, stamped, "reply");
                 }
                 None => {}
             }

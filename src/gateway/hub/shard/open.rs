@@ -62,7 +62,7 @@ impl Shard {
         };
         // The first bytes of a stream always fit.
         // Its connection may have its socket already, and then waits for somebody to write.
-        let first = Frame { head: sse::retry(retry), tail: bytes::Bytes::new(), stamped: 0 };
+        let first = Frame::new(&sse::retry(retry), b"", 0);
         let _ = queue(&mut self.unflushed, &conn.outbox, first);
         self.conns.insert(id, conn);
         self.sessions.entry(key).or_default().push(id);
@@ -124,9 +124,9 @@ impl Shard {
     pub(super) fn greet(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let (Some(hello), replies) = (conn.hello.take(), std::mem::take(&mut conn.held)) else { return };
-        self.push(id, hello, 0, "hello");
+        self.push(id, &hello, 0, "hello");
         for (head, stamped) in replies {
-            self.push(id, head, stamped, "reply");
+            self.push(id, &head, stamped, "reply");
         }
     }
 
@@ -182,7 +182,7 @@ impl Shard {
 
     fn heartbeat(&mut self, id: ConnId) {
         let Some(tail) = self.line_for(id) else { return };
-        self.push_frame(id, Frame { head: sse::HEARTBEAT, tail, stamped: 0 }, "heartbeat");
+        self.push_frame(id, Frame::new(sse::HEARTBEAT, &tail, 0), "heartbeat");
     }
 
     fn beat_later(&mut self, id: ConnId) {
@@ -225,7 +225,7 @@ impl Shard {
 
     /// A notice without an id.
     pub(super) fn notice(name: &str, data: &serde_json::Value) -> Frame {
-        Frame { head: sse::control(name, data), tail: NO_ID, stamped: 0 }
+        Frame::new(&sse::control(name, data), NO_ID, 0)
     }
 }
 

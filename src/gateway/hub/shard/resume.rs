@@ -335,8 +335,8 @@ impl Shard {
             };
             let tail = self.vector.line_of(&after);
             frames.push(match step {
-                Step::Record(record) => Frame { head: record.head.clone(), tail, stamped: record.stamped },
-                Step::Message(message) => Frame { head: message_head(&message), tail, stamped: 0 },
+                Step::Record(record) => Frame::new(&record.head, &tail, record.stamped),
+                Step::Message(message) => Frame::new(&message_head(&message), &tail, 0),
             });
         }
         self.count_phase(Phase::Loading, -1);
@@ -348,13 +348,13 @@ impl Shard {
         };
         self.metrics.sse_opened_total.with_label_values(&[opened]).inc();
         if let Some(reason) = resync {
-            self.push(id, sse::control("resync", &json!({"reason": reason})), 0, "resync");
+            self.push(id, &sse::control("resync", &json!({"reason": reason})), 0, "resync");
         }
         if let Some(conn) = self.conns.get(&id) {
             conn.outbox.push_replay(frames);
         }
         if resuming {
-            self.push(id, sse::control("resumed", &json!({"replayed": replayed})), 0, "resumed");
+            self.push(id, &sse::control("resumed", &json!({"replayed": replayed})), 0, "resumed");
         }
         self.lookups.extend(ended);
         self.reschedule(id);
@@ -399,6 +399,6 @@ impl Shard {
             conn.ahead = None;
         }
         self.metrics.sse_opened_total.with_label_values(&["resync"]).inc();
-        self.push(id, sse::control("resync", &json!({"reason": reason})), 0, "resync");
+        self.push(id, &sse::control("resync", &json!({"reason": reason})), 0, "resync");
     }
 }

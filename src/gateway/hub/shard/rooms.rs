@@ -150,8 +150,8 @@ impl Shard {
     /// The streams that may see this message.
     fn hearers(&self, room: RoomId, seq: Seq) -> Vec<ConnId> {
         let Some(state) = self.rooms.get(&room) else { return Vec::new() };
-        let may = state.members.keys().filter(|user| state.may_see(user, seq));
-        let users = may.filter_map(|user| self.users.get(user));
+        let may = state.members.iter().filter(|(_, seat)| seat.span.covers(seq));
+        let users = may.filter_map(|(user, _)| self.users.get(user));
         users.flat_map(|user| user.conns.iter().copied()).collect()
     }
 
@@ -216,7 +216,7 @@ impl Shard {
             };
             let head = message_head(&message);
             for id in to {
-                self.push(id, head.clone(), 0, "message");
+                self.push(id, &head, 0, "message");
             }
         }
         let Some(state) = self.rooms.get(&room) else { return };
