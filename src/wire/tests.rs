@@ -85,6 +85,58 @@ fn a_believed_sender_with_a_bad_request_is_told_so() {
     }
 }
 
+/// This request, well signed, under a key of the test's choice.
+fn keyed(headers: &RequestHeaders, request: &Request, key: &str) -> Outgoing {
+    let mut out = request_record(&keys(), headers, request);
+    out.key = key.into();
+    let fields = [
+        Some(out.topic.as_bytes()),
+        Some(out.key.as_slice()),
+        out.header(HeaderName::RequestId),
+        out.header(HeaderName::UserId),
+        out.header(HeaderName::SessionKey),
+        out.header(HeaderName::Deadline),
+    ];
+    let signature = signing::sign(&keys(), signing::Domain::Request, &fields, &out.value);
+    out.headers.iter_mut().find(|(name, _)| name == "signature").unwrap().1 = signature.into();
+    out
+}
+
+/// The key decides who works at it, and before or after what: only the value's own will do.
+#[test]
+fn a_well_signed_request_under_the_key_of_another_is_refused_whatever_its_kind() {
+    let value = r#"{"userId": "bob", "writerId": "bob", "roomId": "018f3f1c-0000-7000-8000-000000000000", "message": "hi",
+        "status": "away", "friendId": ["amy"], "email": "b@example.com", "userName": "Bob",
+        "sealedPassword": {"keyId": "k", "box": "AAAA"}}"#;
+    let mut requests: Vec<_> = Kind::ALL
+        .into_iter()
+        .map(|kind| (Some("bob"), Request::decode(kind, value.as_bytes()).unwrap()))
+        .collect();
+    for anonymous in [Kind::Login, Kind::AddUser] {
+        requests.push((None, Request::decode(anonymous, value.as_bytes()).unwrap()));
+    }
+    requests.push((None, Request::Logout(Logout { user_id: None, everywhere: false })));
+    let (room, session) = ("018f3f1c-0000-7000-8000-000000000000", SessionKey([9; 32]).to_string());
+    let (other_room, other_session) = (room.replace('c', "d"), SessionKey([8; 32]).to_string());
+    for (asker, request) in requests {
+        let headers = headers(asker);
+        let own = request.key(&headers.session_key);
+        let open = |key: &str| {
+            let out = keyed(&headers, &request, key);
+            open_request(&keys(), &incoming(&out)).unwrap().request
+        };
+        let what = format!("{} of {asker:?}", request.kind());
+        assert_eq!(open(&own), Ok(request.clone()), "{what} under its own key");
+        let all = ["bob", "amy", "BOB", "bob ", "", room, &other_room, &session, &other_session];
+        let wrong: Vec<&str> = all.into_iter().filter(|key| *key != own).collect();
+        assert_eq!(wrong.len(), all.len() - 1, "{what} has one of these keys");
+        for key in wrong {
+            let refused = open(key).map(drop).map_err(|failure| failure.code);
+            assert_eq!(refused, Err(ErrorCode::InvalidRequest), "{what} under {key:?}");
+        }
+    }
+}
+
 #[test]
 fn a_logout_needs_no_user_and_is_keyed_by_its_session() {
     let request = Request::Logout(Logout { user_id: None, everywhere: false });

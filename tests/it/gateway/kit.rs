@@ -10,7 +10,7 @@ use parley::{
     ids::{RequestId, RoomId, Seq, SessionKey, SessionToken, Timestamp, UserId},
     kafka::{Delivery, KafkaSettings, Producer, ProducerSettings, admin::NewTopic},
     loadgen::{Answer, Client, Message, Stream},
-    wire::{EndedSession, Event, Keyring, Kind, Reply, RequestHeaders, event_record, reply_record},
+    wire::{EndedSession, Event, Keyring, Kind, Outgoing, Reply, RequestHeaders, event_record, reply_record},
 };
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -22,7 +22,8 @@ pub(crate) struct Kit {
     pub(crate) chat: Chat,
     pub(crate) gateways: Vec<(Binary, SocketAddr)>,
     producer: Producer,
-    keys: Arc<Keyring>,
+    /// What workers sign with.
+    pub(crate) keys: Arc<Keyring>,
 }
 
 /// A user with an open session.
@@ -173,6 +174,26 @@ impl Kit {
         }
     }
 
+    /// Makes a member leave a room, in which these stay, after the message of this number, and gives the event of it.
+    pub(crate) fn left(&self, room: RoomId, rest: &[&Person], who: &Person, seq: i64, version: i64) -> Event {
+        let (count, whose) = (rest.len(), format!("room_id = '{room}' AND user_id = '{}'", who.id));
+        self.chat.database.sql(&format!(
+            "UPDATE members SET left_seq = {seq} WHERE {whose};
+             UPDATE user_rooms SET left_seq = {seq} WHERE {whose};
+             UPDATE rooms SET version = {version}, member_count = {count} WHERE room_id = '{room}'"
+        ));
+        Event::Room {
+            room_id: room,
+            room_name: "room".into(),
+            member_count: i64::try_from(count).expect("a few"),
+            members: rest.iter().map(|person| person.id.clone()).collect(),
+            joined: Vec::new(),
+            left: vec![who.id.clone()],
+            seq: Seq(seq),
+            version,
+        }
+    }
+
     /// Ends a session as a logout does: the row first, then the event.
     pub(crate) async fn end_session(&self, person: &Person) {
         let key = person.key;
@@ -186,17 +207,32 @@ impl Kit {
 
     /// Replies to a request of this session.
     pub(crate) async fn reply(&self, kind: Kind, session: SessionKey, request_id: RequestId, reply: &Reply) {
-        let headers = RequestHeaders {
-            request_id,
-            session_key: session,
-            user_id: reply.user_id.clone(),
-            client_address: None,
-            deadline: Timestamp::now(),
-            traceparent: None,
-        };
-        let record = reply_record(&self.keys, kind, b"key", &headers, reply, false, None);
-        assert_eq!(self.producer.send(&record).await, Delivery::Persisted);
+        self.send(&reply_to(&self.keys, kind, session, request_id, reply)).await;
     }
+
+    /// Produces a record just as it is.
+    pub(crate) async fn send(&self, record: &Outgoing) {
+        assert_eq!(self.producer.send(record).await, Delivery::Persisted);
+    }
+}
+
+/// The record of a reply, signed with these keys. All of a kind are in one partition.
+pub(crate) fn reply_to(
+    keys: &Keyring,
+    kind: Kind,
+    session: SessionKey,
+    request_id: RequestId,
+    reply: &Reply,
+) -> Outgoing {
+    let headers = RequestHeaders {
+        request_id,
+        session_key: session,
+        user_id: reply.user_id.clone(),
+        client_address: None,
+        deadline: Timestamp::now(),
+        traceparent: None,
+    };
+    reply_record(keys, kind, b"key", &headers, reply, false, None)
 }
 
 impl Kit {

@@ -1,7 +1,7 @@
 //! What a live stream hears: order, gaps, doubles, membership, replies.
 
 use parley::{
-    ids::{RequestId, Seq},
+    ids::RequestId,
     wire::{Body, Event, FriendEntry, Kind, Reply},
 };
 
@@ -78,22 +78,7 @@ async fn who_left_hears_what_was_said_before_and_nothing_after() {
     }
     let cursor = ears[0].cursor();
     // She leaves after 3, which stands in the log behind the event that says so; then life goes on without her.
-    kit.chat.database.sql(&format!(
-        "UPDATE members SET left_seq = 3 WHERE room_id = '{room}' AND user_id = '{0}';
-         UPDATE user_rooms SET left_seq = 3 WHERE room_id = '{room}' AND user_id = '{0}';
-         UPDATE rooms SET version = 2, member_count = 1 WHERE room_id = '{room}'",
-        eve.id
-    ));
-    let left = Event::Room {
-        room_id: room,
-        room_name: "room".into(),
-        member_count: 1,
-        members: vec![amy.id.clone()],
-        joined: vec![],
-        left: vec![eve.id.clone()],
-        seq: Seq(3),
-        version: 2,
-    };
+    let left = kit.left(room, &[&amy], &eve, 3, 2);
     let three = kit.store(room, &amy.id, 3, 3).remove(0);
     kit.produce(&[left, three]).await;
     kit.say(room, &amy.id, 4, 6).await;
