@@ -186,6 +186,18 @@ impl Kit {
 
     /// Replies to a request of this session.
     pub(crate) async fn reply(&self, kind: Kind, session: SessionKey, request_id: RequestId, reply: &Reply) {
+        self.reply_to(kind, session, request_id, reply, None).await;
+    }
+
+    /// The same, as the answer to the record with this signature.
+    pub(crate) async fn reply_to(
+        &self,
+        kind: Kind,
+        session: SessionKey,
+        request_id: RequestId,
+        reply: &Reply,
+        answers: Option<&[u8]>,
+    ) {
         let headers = RequestHeaders {
             request_id,
             session_key: session,
@@ -194,7 +206,8 @@ impl Kit {
             deadline: Timestamp::now(),
             traceparent: None,
         };
-        let record = reply_record(&self.keys, kind, b"key", &headers, reply, false, None);
+        // What is said again names the record that it answers as well.
+        let record = reply_record(&self.keys, kind, b"key", &headers, reply, answers.is_some(), answers);
         assert_eq!(self.producer.send(&record).await, Delivery::Persisted);
     }
 }
