@@ -90,6 +90,18 @@ impl<'a> Incoming<'a> {
         self.optional(name)?.ok_or(BadRecord::Header(name))
     }
 
+    /// The hash of an address, as a gateway writes it. It is not signed: with a text that PostgreSQL cannot keep, the count of a wrong
+    /// password would be undone.
+    fn address(&self) -> Result<Option<String>, BadRecord> {
+        let digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        match self.text(HeaderName::ClientAddress)? {
+            Some(text) if text.len() != 32 || !text.bytes().all(digit) => {
+                Err(BadRecord::Header(HeaderName::ClientAddress))
+            }
+            text => Ok(text.map(str::to_owned)),
+        }
+    }
+
     fn check_version(&self) -> Result<(), BadRecord> {
         (self.raw(HeaderName::ParleyVersion) == Some(VERSION.as_bytes()))
             .then_some(())
@@ -133,7 +145,7 @@ pub fn open_request(keys: &Keyring, record: &Incoming<'_>) -> Result<Opened, Bad
         request_id: record.required(HeaderName::RequestId)?,
         session_key: record.required(HeaderName::SessionKey)?,
         user_id: record.optional(HeaderName::UserId)?,
-        client_address: record.optional(HeaderName::ClientAddress)?,
+        client_address: record.address()?,
         deadline: record.required(HeaderName::Deadline)?,
         traceparent: record.optional(HeaderName::Traceparent)?,
     };

@@ -73,6 +73,23 @@ fn what_is_signed_cannot_be_changed() {
     assert_eq!(replace("key-id", "k9"), BadRecord::Signature);
 }
 
+/// It is not signed, so it is one of few, short, and of letters that any database takes.
+#[test]
+fn an_address_is_a_hash_or_the_record_is_not_believed() {
+    let out = request_record(&keys(), &headers(Some("bob")), &chat("bob"));
+    let open = |address: &str| {
+        let mut out = out.clone();
+        let header = out.headers.iter_mut().find(|(n, _)| n == "client-address").unwrap();
+        header.1 = address.into();
+        open_request(&keys(), &incoming(&out)).map(|opened| opened.headers.client_address)
+    };
+    let other = "0123456789abcdef".repeat(2);
+    assert_eq!(open(&other), Ok(Some(other.clone())));
+    for bad in ["", "a\0b", "127.0.0.1", &other[1..], &other.to_uppercase(), &other.repeat(600)] {
+        assert_eq!(open(bad), Err(BadRecord::Header(HeaderName::ClientAddress)), "{bad:.40}");
+    }
+}
+
 #[test]
 fn a_believed_sender_with_a_bad_request_is_told_so() {
     for (asker, value, want) in [

@@ -1,7 +1,9 @@
 //! What somebody with an account of their own, or none, tries against others. `docs/threats.md` names the threat of each test.
 
 mod described;
+mod names;
 mod packed;
+mod stored;
 
 use std::{net::SocketAddr, time::Duration};
 

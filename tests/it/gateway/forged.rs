@@ -27,7 +27,7 @@ async fn only_what_a_worker_signed_for_this_session_reaches_a_stream() {
     };
     let made = |keys, session, status| {
         let id = RequestId::fresh();
-        (id, reply_to(keys, Kind::ChangeStatus, session, id, &reply(status)))
+        (id, reply_to(keys, Kind::ChangeStatus, session, id, &reply(status), None))
     };
     let mut unsigned = made(&kit.keys, amy.key, "unsigned");
     unsigned.1.headers.retain(|(name, _)| name != "signature" && name != "key-id");

@@ -207,7 +207,7 @@ impl Kit {
 
     /// Replies to a request of this session.
     pub(crate) async fn reply(&self, kind: Kind, session: SessionKey, request_id: RequestId, reply: &Reply) {
-        self.send(&reply_to(&self.keys, kind, session, request_id, reply)).await;
+        self.send(&reply_to(&self.keys, kind, session, request_id, reply, None)).await;
     }
 
     /// Produces a record just as it is.
@@ -216,13 +216,15 @@ impl Kit {
     }
 }
 
-/// The record of a reply, signed with these keys. All of a kind are in one partition.
+/// The record of a reply, signed with these keys. All of a kind are in one partition. `answers`: it is said again, to the record with
+/// this signature.
 pub(crate) fn reply_to(
     keys: &Keyring,
     kind: Kind,
     session: SessionKey,
     request_id: RequestId,
     reply: &Reply,
+    answers: Option<&[u8]>,
 ) -> Outgoing {
     let headers = RequestHeaders {
         request_id,
@@ -232,7 +234,7 @@ pub(crate) fn reply_to(
         deadline: Timestamp::now(),
         traceparent: None,
     };
-    reply_record(keys, kind, b"key", &headers, reply, false, None)
+    reply_record(keys, kind, b"key", &headers, reply, answers.is_some(), answers)
 }
 
 impl Kit {

@@ -1,14 +1,21 @@
 //! Every limit as a client meets it: streams are answered 200 with the time to come back, which no EventSource gives up at, and let
 //! in later; requests are answered 429.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use hyper::Method;
-use parley::loadgen::Client;
-use serde_json::{Value, json};
+use parley::{
+    ids::RequestId,
+    loadgen::{Answer, Client},
+};
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    task::JoinSet,
 };
 
 use super::kit::{Ear, Kit, Person, call};
@@ -140,10 +147,10 @@ async fn new_streams_a_second_are_bounded_and_all_get_in_at_last() {
     .await;
 }
 
-/// Asks until there is a 429, twenty times at most; gives how often it was taken.
-async fn until_limited(client: &Client, method: &Method, path: &str, body: impl Fn() -> Value) -> usize {
+/// Asks until there is a 429, twenty times at most; gives how often it was taken, which is told with this status.
+async fn until_limited(what: &str, status: u16, ask: impl AsyncFn() -> Answer) -> usize {
     for n in 0..20 {
-        let answer = call(client, method.clone(), path, &[], &body()).await;
+        let answer = ask().await;
         if answer.status == 429 {
             let problem = answer.json();
             assert_eq!((&problem["code"], &problem["status"]), (&json!("rate_limited"), &json!(429)));
@@ -151,9 +158,9 @@ async fn until_limited(client: &Client, method: &Method, path: &str, body: impl 
             assert!(after >= 1, "{after}");
             return n;
         }
-        assert_eq!(answer.status, 202, "{}", answer.json());
+        assert_eq!(answer.status, status, "{what}: {}", answer.json());
     }
-    panic!("{path} was never limited");
+    panic!("{what} was never limited");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,7 +173,8 @@ async fn requests_of_a_user_messages_to_a_room_and_sign_ins_of_an_address_are_bo
     let (amy, ben) = (kit.person("amy"), kit.person("ben"));
 
     let at = amy.client.at(kit.addr(1));
-    let taken = until_limited(&at, &Method::PUT, "/api/me/status", || json!({"status": "x"})).await;
+    let change = async || call(&at, Method::PUT, "/api/me/status", &[], &json!({"status": "x"})).await;
+    let taken = until_limited("a user", 202, change).await;
     assert!(taken >= 4, "four seconds' worth at once: {taken}");
     let other = ben.client.at(kit.addr(1));
     let answer = call(&other, Method::PUT, "/api/me/status", &[], &json!({"status": "x"})).await;
@@ -174,19 +182,90 @@ async fn requests_of_a_user_messages_to_a_room_and_sign_ins_of_an_address_are_bo
 
     let (room, elsewhere) = (kit.room(&[&amy, &ben]), kit.room(&[&amy]));
     let path = format!("/api/rooms/{room}/messages");
-    let taken = until_limited(&amy.client, &Method::POST, &path, || json!({"message": "x"})).await;
+    let say = async || call(&amy.client, Method::POST, &path, &[], &json!({"message": "x"})).await;
+    let taken = until_limited("a room", 202, say).await;
     assert!(taken >= 4, "{taken}");
     let path = format!("/api/rooms/{elsewhere}/messages");
     let answer = call(&amy.client, Method::POST, &path, &[], &json!({"message": "x"})).await;
     assert_eq!(answer.status, 202, "other rooms are not touched");
 
-    let account =
-        || json!({"userId": unique("new"), "password": "long enough", "email": "a@b.cd", "userName": "x"});
     let nobody = Client::new(kit.addr(0));
-    let taken = until_limited(&nobody, &Method::POST, "/api/users", account).await;
+    let sign_up = async || {
+        let account =
+            json!({"userId": unique("new"), "password": "long enough", "email": "a@b.cd", "userName": "x"});
+        call(&nobody, Method::POST, "/api/users", &[], &account).await
+    };
+    let taken = until_limited("an address", 202, sign_up).await;
     assert!(taken >= 4, "{taken}");
     for limit in ["messages_per_room", "sign_ins_per_address"] {
         let label = format!("\"{limit}\"");
         assert_eq!(kit.gateways[0].0.metric("parley_limited_total", &[&label]).await, 1.0, "{limit}");
     }
+}
+
+/// Whatever a user reads counts as what they change does: neither database nor Kafka is had for nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_of_a_user_are_bounded_like_changes() {
+    let kit = Kit::own(1, &[("PARLEY_REQUESTS_PER_USER", "1")]).await;
+    let reads = [
+        ("/api/me", 200),
+        ("/api/rooms/ROOM/messages", 200),
+        ("/api/rooms/ROOM/messages?before=1&limit=100", 200),
+        ("/api/requests/REQUEST", 202),
+        ("/api/rooms", 202),
+        ("/api/friends?limit=100", 202),
+    ];
+    for (path, status) in reads {
+        // Each path by people of its own: nothing is taken from their share yet.
+        let (amy, ben) = (kit.person("amy"), kit.person("ben"));
+        let room = kit.room(&[&amy, &ben]).to_string();
+        let path = path.replace("ROOM", &room).replace("REQUEST", &RequestId::fresh().to_string());
+        let read = async |client: &Client| {
+            // A broker that is late for a moment is no limit.
+            eventually("a read", || async {
+                client.get(&path).await.ok().filter(|answer| answer.status != 503)
+            })
+            .await
+        };
+        let taken = until_limited(&path, status, async || read(&amy.client).await).await;
+        assert!(taken >= 4, "four seconds' worth at once: {path}: {taken}");
+        assert_eq!(read(&ben.client).await.status, status, "others are not touched: {path}");
+    }
+}
+
+/// Nobody answers here: a call that waits for its reply is held for as long as it wants.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_one_user_lets_wait_are_bounded_and_others_are_served() {
+    const CALLS: usize = 60;
+    let kit = Kit::own(1, &[("PARLEY_REQUESTS_PER_USER", "1")]).await;
+    let (amy, ben) = (kit.person("amy"), kit.person("ben"));
+    let start = Instant::now();
+    let answered: Arc<Mutex<Vec<u16>>> = Arc::default();
+    let mut calls = JoinSet::new();
+    for n in 0..CALLS {
+        let (client, answered) = (amy.client.clone(), Arc::clone(&answered));
+        calls.spawn(async move {
+            let longest = [("prefer", "wait=30")];
+            let answer = if n % 2 == 0 {
+                client.send(Method::GET, "/api/rooms", &longest, None).await
+            } else {
+                client.json(Method::PUT, "/api/me/status", &longest, &json!({"status": "x"})).await
+            };
+            answered.lock().unwrap().push(answer.expect("an answer").status);
+        });
+    }
+    let count = |status: u16| answered.lock().unwrap().iter().filter(|told| **told == status).count();
+    let held = eventually("each call to be refused or held", || async {
+        let held = kit.gateways[0].0.metric("parley_pending_requests", &[]).await as usize;
+        (answered.lock().unwrap().len() + held >= CALLS).then_some(held)
+    })
+    .await;
+    // Four at once, and one for each second; on a machine that is slow the first have waited in vain by now.
+    let most = 5 + start.elapsed().as_secs() as usize;
+    assert!(CALLS - count(429) <= most, "{held} are held, {} refused, {most} are the most", count(429));
+    assert!(held + count(202) >= 1, "some are held");
+    assert_eq!(ben.client.get("/api/me").await.unwrap().status, 200);
+    let status = json!({"status": "x"});
+    let answer = call(&ben.client, Method::PUT, "/api/me/status", &[("prefer", "wait=1")], &status).await;
+    assert_eq!(answer.status, 202, "a call of somebody else is held and let go");
 }

@@ -6,11 +6,11 @@ use hyper::Method;
 use parley::{
     ids::{RequestId, SessionToken},
     loadgen::{Answer, Client},
-    wire::{ErrorCode, Failure, Kind, Reply},
+    wire::{Body, ErrorCode, Failure, Kind, Reply},
 };
 use serde_json::{Value, json};
 
-use super::kit::{Kit, call};
+use super::kit::{Ear, Kit, call, reply_to};
 use crate::fixtures::{eventually, unique};
 
 const WAIT: (&str, &str) = ("prefer", "wait=30");
@@ -137,6 +137,54 @@ async fn a_reply_that_says_later_is_a_429_or_503_that_says_when() {
         assert_eq!((&problem["code"], &problem["retryAfter"]), (&json!(code.as_str()), &json!(after)));
         assert_eq!(problem["kind"], "ChangeStatus", "the reply's own fields go along");
     }
+}
+
+/// `answers` and `replayed` are not signed: whoever writes to Kafka can have a reply come again with others. The call goes on waiting,
+/// and the reply is where it always is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_that_names_another_record_leaves_a_call_waiting_and_is_told_elsewhere() {
+    let kit = Kit::own(1, &[]).await;
+    let (amy, eve) = (kit.person("amy"), kit.person("eve"));
+    let mut hears = Ear::live(&amy, kit.addr(0), None).await;
+    let mut elsewhere = Ear::live(&eve, kit.addr(0), None).await;
+    let body = json!({"status": "x"});
+    // The key makes the request known before its call is held.
+    let key = ("idempotency-key", "k");
+    let accepted = call(&amy.client, Method::PUT, "/api/me/status", &[key], &body).await;
+    let request: RequestId = accepted.json()["requestId"].as_str().unwrap().parse().unwrap();
+    let said = |status: &str| Reply {
+        user_id: Some(amy.id.clone()),
+        result: Ok(Body::ChangeStatus { status: status.into() }),
+    };
+    let headers = [key, WAIT];
+    let mut held = std::pin::pin!(amy.client.json(Method::PUT, "/api/me/status", &headers, &body));
+    let holding = eventually("a call to be held", || async {
+        (kit.gateways[0].0.metric("parley_pending_requests", &[]).await == 1.0).then_some(())
+    });
+    let misled = async {
+        holding.await;
+        let other =
+            reply_to(&kit.keys, Kind::ChangeStatus, amy.key, request, &said("first"), Some(b"of another"));
+        kit.send(&other).await;
+        hears.until("the reply", |block| block.event == "reply" && block.data.contains("first")).await;
+        let path = format!("/api/requests/{request}");
+        let kept = amy.client.get(&path).await.unwrap();
+        assert_eq!((kept.status, &kept.json()["status"]), (200, &json!("first")));
+        assert_ne!(eve.client.get(&path).await.unwrap().status, 200, "nor is it anybody else's");
+    };
+    tokio::select! {
+        answer = &mut held => panic!("answered by what it did not ask: {}", answer.unwrap().json()),
+        () = misled => {}
+    }
+    kit.reply(Kind::ChangeStatus, amy.key, request, &said("second")).await;
+    let answer = held.await.unwrap();
+    assert_eq!((answer.status, &answer.json()["status"]), (200, &json!("second")));
+    // Eve's stream has come past all of that when it brings her own.
+    let own =
+        Reply { user_id: Some(eve.id.clone()), result: Ok(Body::ChangeStatus { status: "own".into() }) };
+    kit.reply(Kind::ChangeStatus, eve.key, RequestId::fresh(), &own).await;
+    elsewhere.until("her own", |block| block.event == "reply").await;
+    assert!(elsewhere.heard.iter().all(|block| !block.data.contains("first")), "{:?}", elsewhere.heard);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ use parley::{
 };
 use serde_json::json;
 
-use super::world::{PASSWORD, Person, World, passed, session};
+use super::world::{PASSWORD, Person, World, address, passed, session};
 use crate::fixtures::{eventually, unique};
 
 /// Beside what every kind gives: `invalid_request`, `deadline_exceeded`, and `idempotency_mismatch` unless it only reads.
@@ -159,7 +159,7 @@ impl<'w> Scene<'w> {
         let (headers, again) = self.world.sign_up(user.as_str(), PASSWORD);
         ask(&headers, &again).await;
         let (mut headers, crowd) = self.world.sign_up(&unique("crowd"), PASSWORD);
-        let address = unique("address");
+        let address = address(&unique("address"));
         let block = |subject: String| {
             let row = "INSERT INTO throttles VALUES";
             sql(format!("{row} ('{subject}', 9, now() + interval '1 hour', now() + interval '1 day')"))

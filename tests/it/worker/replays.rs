@@ -2,12 +2,12 @@
 //! database stands as it stood, to the last row.
 
 use parley::{
-    ids::{RoomId, UserId},
-    wire::{AddFriend, AddRoom, ChangeStatus, Event, LeaveRoom, Logout, Request, RequestHeaders},
+    ids::{RequestId, RoomId, UserId},
+    wire::{AddFriend, AddRoom, ChangeStatus, Event, LeaveRoom, Logout, Outgoing, Request, RequestHeaders},
 };
 use serde_json::Value;
 
-use super::world::{PASSWORD, Person, World};
+use super::world::{PASSWORD, Person, World, address};
 use crate::fixtures::{Binary, eventually, unique};
 
 /// A world with one worker, whose database changes by these tests alone.
@@ -102,7 +102,7 @@ async fn a_login_that_comes_again_opens_no_session_and_counts_nobody_twice() {
     let quiet = Quiet::start().await;
     let world = &quiet.world;
     let (mut headers, sign_up) = world.sign_up(&unique("tom"), PASSWORD);
-    headers.client_address = Some(unique("address"));
+    headers.client_address = Some(address(&unique("address")));
     let user = sign_up.user().expect("a user").clone();
     assert_eq!(quiet.thrice(&headers, &sign_up, 0).await["isSuccess"], true);
 
@@ -112,7 +112,7 @@ async fn a_login_that_comes_again_opens_no_session_and_counts_nobody_twice() {
             .sql("SELECT string_agg(failures::text, ',') FROM throttles WHERE subject NOT LIKE 'sign-up:%'")
     };
     let (mut headers, wrong) = world.log_in(&user, "wrong horse battery");
-    headers.client_address = Some(unique("address"));
+    headers.client_address = Some(address(&unique("address")));
     assert_eq!(quiet.thrice(&headers, &wrong, 0).await["errorCode"], "wrong_credentials");
     assert_eq!(failures(), "1,1", "the account and the address, once each");
     let (missed, missed_id) = (world.record(&headers, &wrong), headers.request_id);
@@ -150,5 +150,94 @@ async fn a_login_that_comes_again_opens_no_session_and_counts_nobody_twice() {
     let logout = Logout { user_id: Some(user.clone()), everywhere: true };
     quiet.by(&person, Request::Logout(logout), 1).await;
     assert_eq!(sessions(), "2|0");
+    assert!(quiet.worker.stop().await.success());
+}
+
+/// `client-address`, `traceparent`, `replayed` and `answers` are not signed: whoever reads and writes Kafka can send a record again with
+/// others. Behind the record itself that does nothing. Before it, the failure counts against the address that they name; it counts
+/// once, and against the account, whatever they name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_with_other_unsigned_headers_does_what_the_record_did() {
+    const TRACE: &[u8] = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let quiet = Quiet::start().await;
+    let world = &quiet.world;
+    let user: UserId = unique("tom").parse().expect("a user id");
+    let (address, other) = (address(&unique("address")), address(&unique("other")));
+    let wrong = || {
+        let (mut headers, login) = world.log_in(&user, "wrong horse battery");
+        headers.client_address = Some(address.clone());
+        (headers.request_id, world.record(&headers, &login))
+    };
+    let changed = |record: &Outgoing, name: &'static str, value: Option<&[u8]>| {
+        let mut copy = record.clone();
+        copy.headers.retain(|(other, _)| *other != name);
+        copy.headers.extend(value.map(|value| (name.into(), value.to_vec())));
+        copy
+    };
+    let failures = || {
+        let count = |subject: String| {
+            world.database.sql(&format!("SELECT failures FROM throttles WHERE subject = '{subject}'"))
+        };
+        [format!("user:{user}"), format!("address:{address}"), format!("address:{other}")].map(count)
+    };
+    // Sends a record and waits until it is answered as the first one was.
+    let answered = async |id: RequestId, record: &Outgoing| {
+        let before = world.replies_to(id).len();
+        world.produce(record).await;
+        let replies = eventually("one more reply", || async {
+            Some(world.replies_to(id)).filter(|replies| replies.len() > before)
+        })
+        .await;
+        assert!(replies.iter().all(|(reply, _)| reply["errorCode"] == "wrong_credentials"), "{replies:?}");
+        assert_eq!(replies.last().map(|(_, replayed)| *replayed), Some(before > 0), "{replies:?}");
+    };
+
+    let (id, record) = wrong();
+    answered(id, &record).await;
+    assert_eq!(failures(), ["1", "1", ""]);
+    let before = world.dump();
+    for (name, value) in [
+        ("client-address", Some(other.as_bytes())),
+        ("client-address", None),
+        ("traceparent", Some(TRACE)),
+        ("replayed", Some(b"false")),
+        ("answers", Some(b"of another")),
+    ] {
+        answered(id, &changed(&record, name, value)).await;
+        assert!(world.dump() == before, "{name}: nothing changes");
+    }
+    let (id, record) = wrong();
+    answered(id, &changed(&record, "client-address", Some(other.as_bytes()))).await;
+    answered(id, &record).await;
+    assert_eq!(
+        failures(),
+        ["2", "1", "1"],
+        "the account's is counted once, and the address that was named first"
+    );
+    let (id, record) = wrong();
+    answered(id, &changed(&record, "client-address", None)).await;
+    answered(id, &record).await;
+    assert_eq!(failures(), ["3", "1", "1"], "the account's alone");
+    // What cannot be one is not believed at all: it is put aside, and answered to nobody. PostgreSQL could not keep the last two, nor the
+    // count of a wrong password beside them.
+    let long = other.repeat(600);
+    for (n, (name, value)) in [("parley-version", "2"), ("client-address", "a\0b"), ("client-address", &long)]
+        .into_iter()
+        .enumerate()
+    {
+        let (id, record) = wrong();
+        world.produce(&changed(&record, name, Some(value.as_bytes()))).await;
+        eventually("a dead letter", || async {
+            let letters = world.dead_letters();
+            letters.iter().any(|seen| seen.text("request-id") == id.to_string()).then_some(())
+        })
+        .await;
+        assert_eq!((world.replies_to(id).len(), failures()[0].clone()), (0, (3 + n).to_string()), "{name}");
+        // The record itself is none the worse.
+        answered(id, &record).await;
+        assert_eq!(failures()[0], (4 + n).to_string(), "{name}");
+        // Nobody waits, however many these are.
+        world.database.sql("UPDATE throttles SET blocked_until = now()");
+    }
     assert!(quiet.worker.stop().await.success());
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use argon2::{Algorithm, Argon2, Params, Version, password_hash::PasswordHasher as _};
 use parley::ids::UserId;
 
-use super::world::{PASSWORD, World};
+use super::world::{PASSWORD, World, address};
 use crate::fixtures::unique;
 
 async fn member(world: &World) -> UserId {
@@ -48,7 +48,7 @@ async fn an_account_that_fails_too_often_waits_and_is_forgiven() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_is_slowed_down_whatever_accounts_it_tries() {
     let world = World::shared().await;
-    let address = unique("address");
+    let address = address(&unique("address"));
     let mut codes = Vec::new();
     for _ in 0..30 {
         let (mut headers, request) = world.log_in(&unique("nobody").parse().unwrap(), PASSWORD);

@@ -470,6 +470,11 @@ impl Seen {
     }
 }
 
+/// What a gateway would call an address, which is known here by this text.
+pub(super) fn address(text: &str) -> String {
+    Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A session key that nobody has used.
 pub(super) fn session() -> SessionKey {
     SessionToken::fresh().expect("random bytes").key()

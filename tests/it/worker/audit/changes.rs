@@ -13,7 +13,7 @@ use parley::{
 use super::{Load, events::Heard};
 use crate::{
     fixtures::unique,
-    worker::world::{PASSWORD, Person, World, session},
+    worker::world::{PASSWORD, Person, World, address, session},
 };
 
 /// Planted sessions were opened at this second of the epoch.
@@ -206,7 +206,7 @@ impl Load {
     /// A sign-up, a login, one that somebody ends whether it has begun or not, and one with a wrong name.
     fn log_ins(&mut self, world: &World, who: &Person) -> Vec<Outgoing> {
         // Few enough that nobody has to wait: twenty failures of an address are free.
-        let address = format!("{}-{}", self.people[0].id, self.rounds / 10);
+        let address = address(&format!("{}-{}", self.people[0].id, self.rounds / 10));
         let (mut sign_up, new) = world.sign_up(&unique("new"), PASSWORD);
         sign_up.client_address = Some(address.clone());
         let (login, right) = world.log_in(&who.id, PASSWORD);
