@@ -282,11 +282,6 @@ impl World {
         .await
     }
 
-    /// When the first reply to a request came.
-    pub(super) async fn first_answer(&self, id: RequestId) -> Instant {
-        eventually(&format!("a reply to {id}"), || async { self.answered().get(&id).copied() }).await
-    }
-
     /// All replies to a request so far, and whether each is a replay. Every one must be signed.
     pub(super) fn replies_to(&self, id: RequestId) -> Vec<(Value, bool)> {
         let id = id.to_string();
