@@ -4,7 +4,7 @@
 #
 #   FAULTS    how many (1000); a fault takes some five seconds
 #   MINUTES   how long a soak takes (120)
-#   RATE      messages a second (18; a soak 60, half of what two cores with all of this on them bear)
+#   RATE      messages a second (18; a soak 30, half of what two slow cores with all of this on them bear)
 #   SEED      which; left out: another one each time, printed at the start. The same seed is the same schedule.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib/base.sh"
@@ -30,7 +30,7 @@ step "web client" web_dist
 step "test binaries" cargo test --locked --no-run --test it
 export CHAOS_SEED=${SEED:-$RANDOM}
 case ${1:-} in
-soak) export CHAOS_MINUTES=${MINUTES:-120} CHAOS_RATE=${RATE:-60} ;;
+soak) export CHAOS_MINUTES=${MINUTES:-120} CHAOS_RATE=${RATE:-30} ;;
 '') export CHAOS_APART=1 CHAOS_FAULTS=${FAULTS:-1000} CHAOS_RATE=${RATE:-18} ;;
 *) die "usage: chaos.sh [soak]" ;;
 esac

@@ -3,8 +3,8 @@
 #
 #   gateway.sh [SCENARIO...]    idle fanout big thousand stuck drain crash connect flood day; all of them when none is named
 #
-# Each scenario has a fresh gateway at its default settings, but for what is said beside it, and is measured ROUNDS times (5), `stuck`
-# in three phases. Reports are printed, and kept as JSON in $CACHE/bench. What docs/benchmarks.md says was measured by this.
+# Each scenario has a fresh gateway at its default settings, but for what is said beside it, and is measured ROUNDS times (5). Reports are
+# printed, and kept as JSON in $CACHE/bench. What docs/benchmarks.md says was measured by this.
 # Fewer STREAMS (default 10000) for a smaller machine; each needs a file in the gateway and one in the load generator.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/base.sh"
@@ -60,8 +60,8 @@ run() {
 	# A thousand that read and a thousand that do not, in the same rooms. The kernel's buffers are filled before each phase; what the
 	# phase brings then fits the queues nearly, so that they wait for most of it and are cut in the end.
 	stuck)
-		scenario stuck stuck 2000 100 "PARLEY_STREAM_QUEUE_KIB=128" --admin "127.0.0.1:$((PORTS + 5))" --rate 40 --seconds 15 \
-			--message-bytes 4096 --rounds 3
+		scenario stuck stuck 2000 100 "PARLEY_STREAM_QUEUE_KIB=128" --admin "127.0.0.1:$((PORTS + 5))" --rate 60 --seconds 10 \
+			--message-bytes 4096 --rounds "$ROUNDS"
 		;;
 	drain) with_other drain drain $((STREAMS / 2)) 100 "PARLEY_DRAIN_SECONDS=15" --drain-seconds 15 --rate 25 --seconds 20 ;;
 	# The other one has to take all who come back at once from a gateway that was killed.
