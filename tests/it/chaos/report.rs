@@ -20,7 +20,7 @@ struct Class {
 pub(super) struct Report {
     classes: BTreeMap<String, Class>,
     /// Networks that something was done to, and what: how often, and how often somebody met it.
-    links: BTreeMap<(String, String), (usize, usize)>,
+    links: BTreeMap<String, BTreeMap<String, (usize, usize)>>,
 }
 
 /// A trouble of one network that came so often is to have been met: one that comes once may find nobody there.
@@ -30,11 +30,10 @@ impl Report {
     /// The cause of a fault is gone after this long, and it took hold or did not.
     pub(super) fn ended(&mut self, fault: &Fault, lasted: Duration, effect: &Effect) {
         if let Fault::Network(link, _, trouble, _) = fault {
-            for what in [format!("{trouble:?}"), "any trouble".to_owned()] {
-                let (times, met) = self.links.entry((format!("{link:?}"), what)).or_default();
-                *times += 1;
-                *met += usize::from(effect.is_ok());
-            }
+            let troubles = self.links.entry(format!("{link:?}")).or_default();
+            let (times, met) = troubles.entry(format!("{trouble:?}")).or_default();
+            *times += 1;
+            *met += usize::from(effect.is_ok());
         }
         let class = self.classes.entry(fault.class()).or_default();
         class.times += 1;
@@ -58,11 +57,11 @@ impl Report {
     /// often.
     pub(super) fn never_held(&self) -> Vec<String> {
         let classes = self.classes.iter().filter(|(_, class)| class.idle.len() == class.times);
-        let links = self
-            .links
-            .iter()
-            .filter(|((_, what), (times, met))| *met == 0 && (what == "any trouble" || *times >= OFTEN));
-        let links = links.map(|((link, what), _)| format!("{link}: {what}"));
+        let links = self.links.iter().flat_map(|(link, troubles)| {
+            let none = troubles.values().all(|(_, met)| *met == 0).then(|| format!("{link}: any trouble"));
+            let often = troubles.iter().filter(|(_, (times, met))| *met == 0 && *times >= OFTEN);
+            none.into_iter().chain(often.map(move |(trouble, _)| format!("{link}: {trouble}")))
+        });
         classes.map(|(name, _)| name.clone()).chain(links).collect()
     }
 

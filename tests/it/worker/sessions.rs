@@ -122,10 +122,9 @@ async fn a_hash_of_older_parameters_is_replaced_at_the_next_login() {
     assert_eq!(world.ask(&headers, &request).await["isSuccess"], true);
 }
 
-/// Compares each pair of neighbours, which a disturbed machine slows together, and takes the median.
+/// By the hashes that it takes, next to which all else is nothing, and by no clock: others use this machine too.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_user_takes_as_long_as_a_known_one() {
-    // By the hashes that it takes, next to which all else is nothing, and by no clock: others use this machine too.
     let world = World::own(1).await;
     let worker = world.worker(&[]).ready().await;
     let hashed = || worker.metric("parley_password_hash_duration_seconds_count", &[]);
