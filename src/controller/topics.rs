@@ -137,14 +137,15 @@ pub(crate) async fn make_true(
         announce::deeds(ctx, &entry, &plans, &done).await;
         live.extend(cluster.observe(&touched, Some(Instant::now())).await?);
     }
-    not_known_everywhere(set, cluster, &mut live).await;
+    let known = known_everywhere(set, cluster, &mut live).await;
     let Ok(set) = &entry.object else { return Err(ReconcileError::Stale) };
     let contended = ctx.memo(&entry.key).fights.contended(set.metadata.generation);
     let scene = Scene { set, contended: &contended, ..scene };
     // A call that was carried out and not answered: what it made is there already.
     announce::created_after_all(ctx, &entry, &scene.memory(), &live).await;
     let after = scene.plan(&live);
-    let waiting = after.iter().any(|p| !p.deeds.is_empty() || p.reason == Reason::Progressing);
+    // Of a topic with a graver finding (more partitions than declared) the reason tells that, and a broker may be behind all the same.
+    let waiting = !known || after.iter().any(|p| !p.deeds.is_empty() || p.reason == Reason::Progressing);
     let drifted = plans.iter().filter(|p| p.drifted).count();
     let reports = after.into_iter().map(|plan| report(plan, &done)).collect();
     let topics = Topics {
@@ -314,11 +315,11 @@ fn report(plan: TopicPlan, done: &Done) -> TopicReport {
 }
 
 /// What a pool is about to follow counts as under way until every broker knows all its partitions: a worker that asks one which
-/// does not would find nothing to do.
-async fn not_known_everywhere(set: &ChatTopicSet, cluster: &Cluster, live: &mut BTreeMap<String, Live>) {
+/// does not would find nothing to do. Returns whether they all do.
+async fn known_everywhere(set: &ChatTopicSet, cluster: &Cluster, live: &mut BTreeMap<String, Live>) -> bool {
     let mut unknown = workers::followed_anew(set, live);
     if unknown.is_empty() {
-        return;
+        return true;
     }
     match cluster.known_everywhere(&unknown).await {
         Ok(known) => unknown.retain(|topic, _| !known.contains(topic)),
@@ -329,6 +330,7 @@ async fn not_known_everywhere(set: &ChatTopicSet, cluster: &Cluster, live: &mut 
             topic.led = false;
         }
     }
+    unknown.is_empty()
 }
 
 /// The keys that were just given their declared value.

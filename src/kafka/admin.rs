@@ -151,7 +151,7 @@ impl Admin {
                 return Err(ApiError::new(RDKafkaErrorCode::OperationTimedOut, none));
             }
             let outcome = self.native.submit(&request, left())?.await.unwrap_or_else(|_| Err(closed()));
-            self.native.noted(!outcome.as_ref().is_err_and(ApiError::is_unreachable));
+            self.native.noted(&outcome);
             outcome
         })
         .await

@@ -48,6 +48,24 @@ impl Request {
         matches!(self, Self::CreateTopics { .. } | Self::CreatePartitions { .. } | Self::DeleteTopics(_))
     }
 
+    /// Whether any broker may be asked: it answers by itself or hands it on.
+    pub(super) fn is_for_any(&self) -> bool {
+        match self {
+            Self::CreateTopics { .. }
+            | Self::CreatePartitions { .. }
+            | Self::DeleteTopics(_)
+            | Self::AlterConfigs { .. }
+            | Self::DescribeConfigs(_)
+            | Self::DescribeTopics { .. }
+            | Self::DescribeCluster => true,
+            // One is asked about itself, a group's coordinator, or each partition's leader.
+            Self::DescribeBroker(_)
+            | Self::DescribeGroups(_)
+            | Self::GroupOffsets { .. }
+            | Self::ListOffsets { .. } => false,
+        }
+    }
+
     /// The broker that must answer; none for whichever is right.
     pub(super) fn broker(&self) -> Option<i32> {
         match self {
@@ -75,6 +93,16 @@ pub(super) enum Reply {
     Cluster(ClusterDescription),
     Groups(Vec<(String, Result<GroupDescription, ApiError>)>),
     Offsets(Vec<(String, i32, Result<Option<i64>, ApiError>)>),
+}
+
+impl Reply {
+    /// Whether a broker was asked that cannot hand changes on: none of a cluster with KRaft.
+    pub(super) fn wants_the_controller(&self) -> bool {
+        let Self::Topics(topics) = self else { return false };
+        topics.iter().any(|(_, outcome)| {
+            outcome.as_ref().is_err_and(|error| error.code == RDKafkaErrorCode::NotController)
+        })
+    }
 }
 
 /// An error of Kafka or of its client, with the broker's own words where it gave any.

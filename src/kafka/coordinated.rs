@@ -71,7 +71,7 @@ impl Coordinated {
                 Err(client.late(&format!("the coordinator of group {group} did not answer in time")))
             }
         };
-        client.noted(!outcome.as_ref().is_err_and(ApiError::is_unreachable));
+        client.noted(&outcome);
         outcome
     }
 

@@ -19,7 +19,7 @@ use std::{
     ptr::{self, NonNull},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI32, Ordering},
     },
     thread,
     time::Duration,
@@ -64,7 +64,12 @@ pub(super) struct Native {
     stop: CancellationToken,
     /// The last request was not answered: what is known of the brokers may be old.
     doubt: AtomicBool,
+    /// The broker that takes requests which any may take; [`ANY`] for whichever librdkafka chooses.
+    route: AtomicI32,
 }
+
+/// No broker's number.
+const ANY: i32 = -1;
 
 #[derive(Default)]
 struct Waiting {
@@ -118,6 +123,7 @@ impl Native {
             waiting: Mutex::default(),
             stop: CancellationToken::new(),
             doubt: AtomicBool::new(false),
+            route: AtomicI32::new(ANY),
         });
         let polled = Arc::clone(&native);
         thread::Builder::new()
@@ -137,8 +143,11 @@ impl Native {
     }
 
     /// Notes how a request went.
-    pub(super) fn noted(&self, answered: bool) {
-        self.doubt.store(!answered, Ordering::Relaxed);
+    pub(super) fn noted(&self, outcome: &Answer) {
+        self.doubt.store(outcome.as_ref().is_err_and(ApiError::is_unreachable), Ordering::Relaxed);
+        if outcome.as_ref().is_ok_and(Reply::wants_the_controller) {
+            self.route.store(ANY, Ordering::Relaxed);
+        }
     }
 
     /// Whether the brokers are to be met again before the next request.
@@ -151,7 +160,9 @@ impl Native {
         self.stop.cancelled().await;
     }
 
-    /// Asks any broker who the brokers are and which of them takes admin requests. Blocks for as long as `timeout`.
+    /// Asks any broker who the brokers are and which of them takes admin requests. Blocks for as long as `timeout`. Who answered
+    /// takes the next requests: with KRaft any broker does, the one that metadata names is a random one, and one that hangs is named
+    /// until its session is over.
     ///
     /// librdkafka 2.12.1 sends admin requests to the controller of its last metadata, five minutes old at worst. While that
     /// broker is away it connects to it without a pause (each failure wakes the request, and each wake expedites the next
@@ -165,6 +176,7 @@ impl Native {
             let rk = self.client.native_ptr();
             let code = sys::rd_kafka_metadata(rk, 0, ptr::null_mut(), &raw mut found, wait);
             if !found.is_null() {
+                self.route.store((*found).orig_broker_id.max(ANY), Ordering::Relaxed);
                 sys::rd_kafka_metadata_destroy(found);
             }
             code
@@ -250,7 +262,8 @@ impl Native {
     fn call(&self, request: &Request, timeout: Duration, number: usize) -> Result<(), ApiError> {
         let rk = self.client.native_ptr();
         let queue = self.queue.0.as_ptr();
-        let options = Options::new(rk, request, timeout, number)?;
+        let route = Some(self.route.load(Ordering::Relaxed)).filter(|id| *id != ANY && request.is_for_any());
+        let options = Options::new(rk, request, request.broker().or(route), timeout, number)?;
         let options = options.ptr();
         // SAFETY, for every call below: the client, queue and options are alive; the arrays are as long as said;
         // librdkafka copies what it is given before the call returns, so that the guards may free it afterwards.

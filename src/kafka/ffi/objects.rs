@@ -34,6 +34,7 @@ impl Options {
     pub(super) fn new(
         rk: *mut sys::rd_kafka_t,
         request: &Request,
+        broker: Option<i32>,
         timeout: Duration,
         number: usize,
     ) -> Result<Self, ApiError> {
@@ -64,7 +65,7 @@ impl Options {
                     sys::rd_kafka_AdminOptions_set_operation_timeout(raw, millis, text, len)
                 })?;
             }
-            if let Some(id) = request.broker() {
+            if let Some(id) = broker {
                 text.check(|text, len| sys::rd_kafka_AdminOptions_set_broker(raw, id, text, len))?;
             }
             if request.validate_only() {

@@ -120,6 +120,38 @@ async fn every_broker_is_asked_by_itself() {
     assert!(nobody.await.expect("in time").is_err(), "there is no such broker");
 }
 
+/// Whichever broker metadata names takes what any broker may take, and one that hangs is named as well as another, until its session is
+/// over: after a call that was not answered, who answers takes the next ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_hangs_takes_no_call_that_another_can_take() {
+    let kafka = tokio::task::block_in_place(|| Kafka::own_with(3, "broker.session.timeout.ms=600000"));
+    let admin = admin(&kafka.bootstrap());
+    let name = unique("hang");
+    eventually("three brokers", || async {
+        (admin.describe_cluster().await.ok()?.brokers.len() == 3).then_some(())
+    })
+    .await;
+    admin.create_topics(vec![topic(&name, 1)], false).await.unwrap()[0].1.as_ref().unwrap();
+    kafka.signal(2, "STOP");
+    let hasty = admin.clone().within(Arc::new(|| Duration::from_secs(1)));
+    for partitions in 2..8 {
+        assert!(hasty.describe_topics_by(2, vec![name.clone()]).await.is_err(), "it hangs");
+        let grown = loop {
+            let started = std::time::Instant::now();
+            match admin.create_partitions(vec![(name.clone(), partitions)], false).await {
+                // Looking for one that answers may have met the one that hangs.
+                Err(error) if error.message.contains("no broker answers") => {}
+                Err(error) => panic!("after {:?} and {partitions} partitions: {error}", started.elapsed()),
+                Ok(grown) => break grown,
+            }
+        };
+        assert!(grown[0].1.is_ok(), "{grown:?}");
+    }
+    kafka.signal(2, "CONT");
+    eventually("the broker answers", || async { hasty.describe_topics_by(2, vec![name.clone()]).await.ok() })
+        .await;
+}
+
 #[tokio::test]
 async fn groups_and_offsets() {
     let kafka = Kafka::shared();

@@ -1,5 +1,7 @@
 //! Pools of which something is not known, or which get nowhere: said by a reason of its own, and the count is held.
 
+use std::{sync::Arc, time::Duration};
+
 use serde_json::{Value, json};
 
 use super::{Rig, controller};
@@ -146,8 +148,9 @@ async fn a_pool_grows_when_the_last_broker_knows_the_partitions() {
         kafka.signal(frozen, "STOP");
         if theirs {
             // Asked for until it is there: an answer may be lost, and the frozen broker asked.
+            let somebody = rig.admin.clone().within(Arc::new(|| Duration::from_secs(5)));
             eventually("somebody grows the topic", || async {
-                let _ = rig.admin.create_partitions(vec![(topic.clone(), 6)], false).await;
+                let _ = somebody.create_partitions(vec![(topic.clone(), 6)], false).await;
                 (shown(&rig, leader, &topic).await? == after).then_some(())
             })
             .await;
@@ -166,6 +169,11 @@ async fn a_pool_grows_when_the_last_broker_knows_the_partitions() {
             rig.touch("s").await;
             assert_eq!(rig.replicas("pool").await, before, "one broker does not know it yet");
         }
+        // Nothing else would remind of it: the poller may have seen all that there is to see, from another broker.
+        let looks = async || rig.controller.metric("parley_reconcile_total", &["outcome=\"waiting\""]).await;
+        let seen = looks().await;
+        eventually("it is looked at again by itself", || async { (looks().await > seen).then_some(()) })
+            .await;
         kafka.signal(frozen, "CONT");
         rig.scaled_to("pool", after).await;
         rig.make_ready("pool").await;
