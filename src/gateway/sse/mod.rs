@@ -5,6 +5,7 @@ mod carry;
 mod cursor;
 mod encode;
 mod outbox;
+mod wire;
 
 pub(crate) use body::{Handover, Stream};
 pub(crate) use carry::carry;

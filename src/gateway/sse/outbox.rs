@@ -1,21 +1,19 @@
 use std::{
     collections::VecDeque,
-    io::{self, IoSlice},
+    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
     time::{Duration, Instant},
 };
 
-use bytes::{Buf as _, Bytes, BytesMut};
 use prometheus::{Histogram, IntGauge};
-use rustix::{
-    io::Errno,
-    net::{self, SendAncillaryBuffer, SendFlags},
-};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::Frame;
+use super::{
+    Frame,
+    wire::{FRAMES, Wire},
+};
 use crate::ids::Timestamp;
 
 /// What a stream may hold back for a client that does not read.
@@ -75,22 +73,8 @@ pub(super) struct State {
     wire: Option<Wire>,
 }
 
-#[derive(Debug)]
-struct Wire {
-    socket: Arc<TcpStream>,
-    /// HTTP/1.1 sends a body of unknown length in chunks; HTTP/1.0 as it is.
-    chunked: bool,
-    /// The kernel took nothing, and has not said since that it takes more.
-    full: bool,
-    /// What the kernel did not take of the last write, and since when.
-    rest: Bytes,
-    since: Instant,
-}
-
 /// The most bytes of one write, but for a single event that is longer.
 const CHUNK: usize = 16 * 1024;
-/// The most events of one write.
-const FRAMES: usize = 64;
 /// Room for so many events is kept by a stream that had some: with each event that comes alone, which is nearly all of them, it would be
 /// taken and given back.
 const KEPT: usize = 4;
@@ -197,8 +181,7 @@ impl Outbox {
 
     /// From here on events go to this socket.
     pub(super) fn attach(&self, socket: Arc<TcpStream>, chunked: bool) {
-        self.state().wire =
-            Some(Wire { socket, chunked, full: false, rest: Bytes::new(), since: Instant::now() });
+        self.state().wire = Some(Wire::new(socket, chunked));
     }
 
     /// Takes what waits, without a socket: for tests, and to count what it costs. Whether the stream has ended.
@@ -265,91 +248,8 @@ impl State {
 
     /// Since when the oldest byte waits.
     fn oldest(&self) -> Option<Instant> {
-        match &self.wire {
-            Some(wire) if !wire.rest.is_empty() => Some(wire.since),
-            _ => self.queue.front().map(|(since, _)| *since),
-        }
-    }
-}
-
-impl Wire {
-    /// Writes the rest of the last write; whether nothing is left of it.
-    fn take_rest(&mut self) -> io::Result<bool> {
-        while !self.rest.is_empty() {
-            let rest = self.rest.clone();
-            match self.give(&[IoSlice::new(&rest)]) {
-                Ok(written) => self.rest.advance(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(true)
-    }
-
-    /// Writes events together, without copying them; whether the kernel took any of it. What it did not take is kept: an event is
-    /// never broken off.
-    fn send<'a>(&mut self, mut frames: impl Iterator<Item = &'a Frame>) -> io::Result<bool> {
-        let chunked = self.chunked;
-        let mut next = || frames.next().map(|frame| IoSlice::new(frame.bytes(chunked)));
-        let Some(first) = next() else { return Ok(true) };
-        let Some(second) = next() else { return self.send_slices(&[first]) };
-        let mut slices = [IoSlice::new(&[]); FRAMES];
-        let mut count = 0;
-        for slice in [first, second].into_iter().chain(std::iter::from_fn(next)).take(FRAMES) {
-            slices[count] = slice;
-            count += 1;
-        }
-        self.send_slices(&slices[..count])
-    }
-
-    fn send_slices(&mut self, slices: &[IoSlice<'_>]) -> io::Result<bool> {
-        let mut written = match self.give(slices) {
-            Ok(written) => written,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        let len: usize = slices.iter().map(|slice| slice.len()).sum();
-        if written < len {
-            let mut rest = BytesMut::with_capacity(len - written);
-            for slice in slices {
-                let skipped = written.min(slice.len());
-                rest.extend_from_slice(&slice[skipped..]);
-                written -= skipped;
-            }
-            self.rest = rest.freeze();
-            self.since = Instant::now();
-        }
-        Ok(true)
-    }
-
-    /// Gives the kernel what it takes at once.
-    ///
-    /// Not by way of tokio, which looks first whether it knows the socket to be writable: what it knows of one among ten thousand is
-    /// in no cache of the processor, and to fetch it took a tenth of a write. It is asked, and so told, when the kernel takes nothing.
-    fn give(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let by_tokio = || match slices {
-            [one] => self.socket.try_write(one),
-            several => self.socket.try_write_vectored(several),
-        };
-        let given = if self.full {
-            by_tokio()
-        } else {
-            let given = match slices {
-                [one] => net::send(&*self.socket, one, SendFlags::NOSIGNAL),
-                several => net::sendmsg(
-                    &*self.socket,
-                    several,
-                    &mut SendAncillaryBuffer::default(),
-                    SendFlags::NOSIGNAL,
-                ),
-            };
-            match given {
-                Err(Errno::AGAIN) => by_tokio(),
-                given => given.map_err(io::Error::from),
-            }
-        };
-        self.full = given.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-        given
+        let rest = self.wire.as_ref().and_then(Wire::waits_since);
+        rest.or_else(|| self.queue.front().map(|(since, _)| *since))
     }
 }
 

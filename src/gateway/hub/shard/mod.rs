@@ -5,12 +5,14 @@ mod close;
 mod conn;
 mod deliver;
 mod ears;
+mod live;
 #[cfg(test)]
 mod membership_tests;
 #[cfg(test)]
 mod model;
 mod open;
 mod people;
+mod repair;
 mod resume;
 mod room_state;
 mod rooms;
