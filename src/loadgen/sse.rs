@@ -75,6 +75,17 @@ impl Parser {
         Ok(())
     }
 
+    /// Whether it stands between two blocks of a stream that has begun: what comes next means the same to every such parser, but for the
+    /// id that a block without one leaves in force.
+    pub(super) fn is_between_blocks(&self) -> bool {
+        self.greeted && self.buffer.is_empty() && self.block == Block::default()
+    }
+
+    /// Goes on as after this block, which has an id of its own and was read by another parser that stood between two blocks.
+    pub(super) fn skip(&mut self, block: &Message) {
+        self.last_id.clone_from(&block.id);
+    }
+
     /// The server ended the stream.
     ///
     /// # Errors

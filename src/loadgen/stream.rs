@@ -1,6 +1,18 @@
-use std::{collections::VecDeque, io};
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    future::poll_fn,
+    io,
+    mem::MaybeUninit,
+    pin::Pin,
+    sync::Arc,
+    task::{Poll, ready},
+};
 
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead as _, ReadBuf},
+    net::TcpStream,
+};
 
 use super::{ClientError, Message, Parser};
 
@@ -16,8 +28,8 @@ pub struct Stream {
     socket: TcpStream,
     chunks: Chunks,
     parser: Parser,
-    blocks: VecDeque<Message>,
-    last_id: Option<String>,
+    blocks: VecDeque<Arc<Message>>,
+    last: Option<Arc<Message>>,
     ended: bool,
 }
 
@@ -33,7 +45,7 @@ pub(super) struct Head {
 
 impl Stream {
     /// Sends a request and reads the head of its answer.
-    pub(super) async fn open(socket: TcpStream, request: &str) -> Result<(Head, Self), ClientError> {
+    pub(super) async fn open(mut socket: TcpStream, request: &str) -> Result<(Head, Self), ClientError> {
         let mut left = request.as_bytes();
         while !left.is_empty() {
             socket.writable().await?;
@@ -46,7 +58,7 @@ impl Stream {
         let mut seen = Vec::new();
         let (head, rest) = loop {
             let before = seen.len();
-            read(&socket, |bytes| {
+            read(&mut socket, |bytes| {
                 seen.extend_from_slice(bytes);
                 Ok(())
             })
@@ -66,23 +78,23 @@ impl Stream {
             chunks: Chunks::of(&head),
             parser: Parser::default(),
             blocks: VecDeque::new(),
-            last_id: None,
+            last: None,
             ended: false,
         };
         if head.status == 200 {
-            stream.chunks.push(&rest, &mut stream.parser, &mut stream.blocks)?;
+            take(&rest, &mut stream.chunks, &mut stream.parser, &mut stream.blocks)?;
         }
         Ok((head, stream))
     }
 
-    /// The next block; `None` when the server closed the stream. Safe to drop while it waits.
+    /// The next block, shared with whoever got the same bytes; `None` when the server closed the stream. Safe to drop while it waits.
     ///
     /// # Errors
     /// When the connection breaks or the stream breaks its grammar, or HTTP's: [`ClientError::is_breach`] tells which.
-    pub async fn next(&mut self) -> Result<Option<Message>, ClientError> {
+    pub async fn next(&mut self) -> Result<Option<Arc<Message>>, ClientError> {
         loop {
             if let Some(block) = self.blocks.pop_front() {
-                self.last_id.clone_from(&block.id);
+                self.last = Some(Arc::clone(&block));
                 return Ok(Some(block));
             }
             if self.ended || self.chunks.over() {
@@ -90,7 +102,7 @@ impl Stream {
                 return Ok(None);
             }
             let Self { socket, chunks, parser, blocks, .. } = self;
-            if read(socket, |bytes| chunks.push(bytes, parser, blocks)).await? == 0 {
+            if read(socket, |bytes| take(bytes, chunks, parser, blocks)).await? == 0 {
                 chunks.end()?;
                 self.ended = true;
             }
@@ -99,24 +111,68 @@ impl Stream {
 
     /// The cursor to resume from.
     pub fn last_id(&self) -> Option<&str> {
-        self.last_id.as_deref()
+        self.last.as_ref()?.id.as_deref()
     }
 }
 
-/// Waits for bytes and hands them over; how many there were, 0 at the end. Nothing is kept by whoever waits.
+/// Waits for bytes and hands them over; how many there were, 0 at the end. Nothing is kept by whoever waits, and after a read that did
+/// not fill the buffer none is tried in vain.
 async fn read(
-    socket: &TcpStream,
+    socket: &mut TcpStream,
     mut take: impl FnMut(&[u8]) -> Result<(), ClientError>,
 ) -> Result<usize, ClientError> {
-    loop {
-        socket.readable().await?;
-        let mut buffer = [0; READ];
-        match socket.try_read(&mut buffer) {
-            Ok(count) => return take(&buffer[..count]).map(|()| count),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error.into()),
+    poll_fn(|context| {
+        let mut buffer = [MaybeUninit::uninit(); READ];
+        let mut buffer = ReadBuf::uninit(&mut buffer);
+        ready!(Pin::new(&mut *socket).poll_read(context, &mut buffer))?;
+        let bytes = buffer.filled();
+        Poll::Ready(take(bytes).map(|()| bytes.len()))
+    })
+    .await
+}
+
+/// The bytes that one read gave to a stream between two chunks and two blocks, which were one chunk with one `message`; and that.
+struct Recent {
+    bytes: Vec<u8>,
+    block: Arc<Message>,
+}
+
+thread_local! {
+    /// What was read last. An event for ten thousand streams is checked byte by byte once, and of the others that they have the same bytes.
+    static RECENT: RefCell<Option<Recent>> = const { RefCell::new(None) };
+}
+
+/// Takes bytes of a body in.
+fn take(
+    bytes: &[u8],
+    chunks: &mut Chunks,
+    parser: &mut Parser,
+    blocks: &mut VecDeque<Arc<Message>>,
+) -> Result<(), ClientError> {
+    let between = |chunks: &Chunks, parser: &Parser| {
+        matches!(chunks, Chunks::Size { digits: 0, .. }) && parser.is_between_blocks()
+    };
+    let whole = blocks.is_empty() && between(chunks, parser);
+    if whole {
+        let same = |recent: &Recent| (recent.bytes == bytes).then(|| Arc::clone(&recent.block));
+        if let Some(block) = RECENT.with_borrow(|recent| recent.as_ref().and_then(same)) {
+            parser.skip(&block);
+            blocks.push_back(block);
+            return Ok(());
         }
     }
+    let mut fresh = VecDeque::new();
+    let outcome = chunks.push(bytes, parser, &mut fresh);
+    blocks.extend(fresh.into_iter().map(Arc::new));
+    outcome?;
+    // A `message` has an id of its own, so that it says the same after whatever came before.
+    if let (true, [block]) = (whole && between(chunks, parser), &*blocks.make_contiguous())
+        && block.event == "message"
+    {
+        let recent = Recent { bytes: bytes.to_vec(), block: Arc::clone(block) };
+        RECENT.set(Some(recent));
+    }
+    Ok(())
 }
 
 impl Head {
@@ -283,6 +339,37 @@ mod tests {
             assert_eq!(pushed(body.as_bytes(), size).unwrap(), (2, true), "{size}");
         }
         assert_eq!(pushed(&body.as_bytes()[..body.len() - 1], 7).unwrap(), (2, false));
+    }
+
+    /// What the same bytes mean is taken over from another stream only where they mean the same, and only the same bytes.
+    #[test]
+    fn what_others_have_read_is_not_read_again() {
+        let frame = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+        let said = |n: u8| frame(&format!("event: message\ndata: {{\"n\":{n}}}\nid: v1.a.{n}\n\n"));
+        let fresh = || (Chunks::NEXT, Parser::default(), VecDeque::new());
+        let mut streams = [fresh(), fresh(), fresh()];
+        let give = |stream: &mut (Chunks, Parser, VecDeque<Arc<Message>>), text: &str| {
+            take(text.as_bytes(), &mut stream.0, &mut stream.1, &mut stream.2)?;
+            Ok::<_, ClientError>(stream.2.drain(..).collect::<Vec<_>>())
+        };
+        let [one, two, early] = &mut streams;
+        for stream in [&mut *one, two] {
+            assert_eq!(give(stream, &frame(EVENT)).unwrap().len(), 1);
+        }
+        let first = give(one, &said(1)).unwrap();
+        let again = give(two, &said(1)).unwrap();
+        assert!(Arc::ptr_eq(&first[0], &again[0]), "it was not read again");
+        assert_eq!((first[0].data.as_str(), first[0].id.as_deref()), ("{\"n\":1}", Some("v1.a.1")));
+        // A notice without an id leaves the one in force that was taken over.
+        let notice = give(two, &frame("retry: 9\nevent: reconnect\ndata: {}\n\n")).unwrap();
+        assert_eq!(notice[0].id.as_deref(), Some("v1.a.1"));
+        assert_eq!(give(two, &said(2)).unwrap()[0].data, "{\"n\":2}", "other bytes");
+        assert_eq!(give(one, &[said(2), said(2)].concat()).unwrap().len(), 2, "more than one block");
+        // In the middle of a chunk the same bytes are wrong, and so they are before `hello`.
+        let half = frame(EVENT);
+        assert!(give(one, &half[..half.len() - 5]).unwrap().is_empty());
+        assert!(give(one, &said(2)).is_err());
+        assert!(give(early, &said(2)).is_err());
     }
 
     #[test]

@@ -105,7 +105,7 @@ async fn a_room_of_others_is_out_of_reach() {
     assert_ne!(same["requestId"], said["requestId"], "{same}");
     assert_ne!(same["isSuccess"], json!(true), "{same}");
     // By Amy's cursor, from before more of her messages: it resumes, and carries nothing of hers.
-    let cursor = heard.id.expect("a cursor");
+    let cursor = heard.id.clone().expect("a cursor");
     let mut amy_there = amy.at(*two).events(None).await.unwrap();
     event(&mut amy_there, "hello", |data| data["userId"].is_string()).await;
     let mut say = async |text: &str| {
@@ -130,7 +130,7 @@ async fn a_room_of_others_is_out_of_reach() {
             assert_ne!(block.event, "resync", "{}", block.data);
             let data: Value = serde_json::from_str(&block.data).unwrap_or_default();
             answered |= block.event == "reply" && data["requestId"] == reply["requestId"];
-            names.push(block.event);
+            names.push(block.event.clone());
         }
     });
     all.await.unwrap_or_else(|_| panic!("no `resumed`, or no reply"));

@@ -1,7 +1,10 @@
 //! The whole path over HTTP: every conversation through gateway, Kafka, worker and PostgreSQL, and back by
 //! `Prefer: wait`, by the stored reply, and over SSE.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hyper::Method;
 use parley::loadgen::{Client, Message, Stream};
@@ -34,7 +37,7 @@ pub(crate) async fn event(
     stream: &mut Stream,
     name: &str,
     wanted: impl Fn(&Value) -> bool,
-) -> (Message, Value) {
+) -> (Arc<Message>, Value) {
     tokio::time::timeout(DEADLINE, async {
         loop {
             let block = stream.next().await.expect("a stream").expect("it stays open");
@@ -73,7 +76,7 @@ async fn every_conversation_end_to_end() {
     let mut amy_hears = amy.events(None).await.expect("a stream");
     let (hello, data) = event(&mut amy_hears, "hello", |data| data["userId"].is_string()).await;
     assert_eq!(data["userId"], json!(amy_id));
-    assert!(hello.id.is_some_and(|id| id.starts_with("v1.") && id.len() <= 128));
+    assert!(hello.id.as_ref().is_some_and(|id| id.starts_with("v1.") && id.len() <= 128));
     let mut ben_hears = ben.events(None).await.expect("a stream");
     event(&mut ben_hears, "hello", |data| data["userId"] == json!(ben_id)).await;
 

@@ -1,5 +1,5 @@
 use std::sync::{
-    Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
 };
 
@@ -25,10 +25,23 @@ pub(in crate::loadgen) struct Tally {
     pub(super) killed: AtomicBool,
     /// Whether latencies are written down.
     pub(in crate::loadgen) measuring: AtomicBool,
+    /// How late messages were.
+    late: Mutex<Late>,
+}
+
+/// Latencies in microseconds.
+#[derive(Debug)]
+struct Late {
     /// From the moment a message was due.
-    whole: Mutex<Histogram<u64>>,
+    whole: Histogram<u64>,
     /// From the moment PostgreSQL stored it.
-    stored: Mutex<Histogram<u64>>,
+    stored: Histogram<u64>,
+}
+
+impl Late {
+    fn new() -> Self {
+        Self { whole: histogram(), stored: histogram() }
+    }
 }
 
 /// What one listener heard of its room.
@@ -75,8 +88,7 @@ impl Tally {
             breaches: Mutex::default(),
             killed: AtomicBool::new(false),
             measuring: AtomicBool::new(false),
-            whole: Mutex::new(histogram()),
-            stored: Mutex::new(histogram()),
+            late: Mutex::new(Late::new()),
         }
     }
 
@@ -85,8 +97,9 @@ impl Tally {
         self.deliveries.fetch_add(1, Ordering::Relaxed);
         if self.measuring.load(Ordering::Relaxed) {
             let span = |since: i64| u64::try_from(now - since).unwrap_or(0).max(1);
-            lock(&self.whole).saturating_record(span(due));
-            lock(&self.stored).saturating_record(span(stored));
+            let mut late = lock(&self.late);
+            late.whole.saturating_record(span(due));
+            late.stored.saturating_record(span(stored));
         }
     }
 
@@ -105,7 +118,7 @@ impl Tally {
     }
 
     /// The next block of a stream that has begun; none when it has ended, well or not.
-    pub(super) async fn next(&self, stream: &mut Stream) -> Option<Message> {
+    pub(super) async fn next(&self, stream: &mut Stream) -> Option<Arc<Message>> {
         stream.next().await.unwrap_or_else(|error| {
             self.broke(&error);
             None
@@ -126,9 +139,8 @@ impl Tally {
 
     /// What was measured since the last call: from due, and from stored.
     pub(in crate::loadgen) fn take_latency(&self) -> (Quantiles, Quantiles) {
-        let take =
-            |mutex: &Mutex<Histogram<u64>>| quantiles(&std::mem::replace(&mut *lock(mutex), histogram()));
-        (take(&self.whole), take(&self.stored))
+        let late = std::mem::replace(&mut *lock(&self.late), Late::new());
+        (quantiles(&late.whole), quantiles(&late.stored))
     }
 }
 

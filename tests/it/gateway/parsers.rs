@@ -1,6 +1,6 @@
 //! Five parsers that know nothing of us, and a real Chromium, read every byte alike.
 
-use std::{path::PathBuf, process::Stdio};
+use std::{path::PathBuf, process::Stdio, sync::Arc};
 
 use parley::{loadgen::Message, wire::Event};
 use tokio::{
@@ -103,7 +103,7 @@ async fn five_parsers_read_every_byte_alike() {
     let (own, all, ()) = tokio::join!(own, all, speak);
     let beats = own.iter().filter(|block| block.event.is_empty() && block.id.is_some()).count();
     assert!(beats >= 2, "heartbeats were among it: {beats}");
-    let data = |blocks: &[Message]| -> Vec<Read> {
+    let data = |blocks: &[Arc<Message>]| -> Vec<Read> {
         let events = blocks.iter().filter(|block| !block.data.is_empty() && block.event != "hello");
         events.map(|block| (block.event.clone(), block.data.clone(), block.id.clone())).collect()
     };
