@@ -29,8 +29,10 @@ mod verdict;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use errands::{Errands, outcome};
+use errands::{ASKED_AT_ONCE, Errands, outcome};
+use futures::{StreamExt as _, stream};
 pub(crate) use network::Relay;
+use parley::ids::RequestId;
 use people::Crowd;
 use report::Report;
 pub(crate) use schedule::Trouble;
@@ -161,16 +163,13 @@ async fn asked_later(crowd: &Crowd) -> Result<usize, Vec<String>> {
         let said = book.said.iter().enumerate().step_by(10);
         said.filter_map(|(n, said)| Some((n, said.room, said.accepted?, said.heard != 0))).collect()
     };
-    let mut wrong = Vec::new();
-    for (n, room, request, stored) in &some {
-        let author = crowd.author(*n);
-        match outcome(&author.client, &crowd.gateways, *n, *request, true).await {
-            Some(told) if (told["isSuccess"] == true) == *stored => {}
-            told => {
-                wrong.push(format!("message {n} of room {room}, heard: {stored}, is told later as {told:?}"))
-            }
-        }
-    }
+    let ask = async |(n, room, request, stored): &(usize, usize, RequestId, bool)| {
+        let told = outcome(&crowd.author(*n).client, &crowd.gateways, *n, *request, true).await;
+        let right = told.as_ref().is_some_and(|told| (told["isSuccess"] == true) == *stored);
+        (!right).then(|| format!("message {n} of room {room}, heard: {stored}, is told later as {told:?}"))
+    };
+    let asked = stream::iter(&some).map(ask).buffered(ASKED_AT_ONCE);
+    let wrong: Vec<String> = asked.filter_map(async |wrong| wrong).collect().await;
     if wrong.is_empty() { Ok(some.len()) } else { Err(wrong) }
 }
 
@@ -222,7 +221,10 @@ async fn run(seed: u64, minutes: usize, pace: Pace, faults: Vec<Fault>) {
     };
     let rate = setting("CHAOS_RATE", 18) as f64;
     tokio::join!(crowd.speak(rate, stopped), errands.run(&crowd, &enough), faults);
+    // Minutes, after a long run.
+    eprintln!("chaos: the verdict: every record and row is read");
     let verdict = stage.judge(&crowd).await;
+    eprintln!("chaos: the verdict: outcomes are asked for by their ids");
     let (errands, broken) = errands.outcomes().await;
     let accounts = tokio::task::block_in_place(|| stage.accounts(errands)).judge();
     let asked = asked_later(&crowd).await;
