@@ -163,14 +163,20 @@ impl Stage {
         stage
     }
 
-    /// The shipped sample for three brokers, with pools that are at once as small as they may be.
+    /// The shipped sample for three brokers, with pools that are at once as small as they may be, and topics that keep everything until
+    /// the verdict, hours later.
     async fn declare(&self) {
-        let small = |spec: &mut Value| {
+        const DAYS: i64 = 3 * 24 * 3_600_000;
+        let for_a_run = |spec: &mut Value| {
             for worker in spec["workers"].as_array_mut().expect("workers") {
                 worker["scaling"]["scaleDownStabilizationSeconds"] = json!(0);
             }
+            for topic in spec["topics"].as_array_mut().expect("topics") {
+                let kept = &mut topic["config"]["retention.ms"];
+                *kept = json!(kept.as_i64().expect("each has one").max(DAYS));
+            }
         };
-        assert!(self.edit(small).await, "the sample is accepted");
+        assert!(self.edit(for_a_run).await, "the sample is accepted");
         crate::fixtures::eventually("the sample to be ready", || async {
             let set = self.sets().get("chat").await.ok()?;
             let conditions = set.data["status"]["conditions"].as_array()?;

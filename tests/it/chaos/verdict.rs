@@ -131,6 +131,10 @@ impl Stage {
         let mut left = BTreeMap::new();
         for partition in metadata.topics()[0].partitions() {
             let (low, high) = consumer.fetch_watermarks(topic, partition.id(), wait).expect("offsets");
+            assert_eq!(
+                low, 0,
+                "{topic} has lost its beginning: nothing can be concluded from what it does not hold"
+            );
             if high > low {
                 all.add_partition_offset(topic, partition.id(), Offset::Beginning).expect("an offset");
                 left.insert(partition.id(), high);
