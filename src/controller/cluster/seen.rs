@@ -31,7 +31,7 @@ pub(super) struct State {
     pub(super) error: Option<ApiError>,
     pub(super) topics: BTreeMap<String, Seen>,
     /// How many topics there were when that was last [packed](State::pack).
-    pub(super) packed: usize,
+    packed: usize,
     /// Every configuration that some topic has, once.
     pub(super) configs: BTreeSet<TopicConfig>,
     pub(super) wanted: BTreeMap<SetKey, Wanted>,

@@ -6,10 +6,11 @@ use plan::{Course, Known, Plan};
 
 use super::{Ask, Context, Handler};
 use crate::{
-    ids::{RoomId, Timestamp},
+    ids::{RoomId, Timestamp, UserId},
     store::{
-        Conn, StoreError, members,
+        Conn, StoreError, friends, members,
         rooms::{self, RoomRow},
+        users,
     },
     wire::{self, Request},
     worker::job::Effect,
@@ -53,5 +54,27 @@ impl Handler for AddRoom {
         let named: Vec<RoomId> = courses.iter().filter_map(Course::room).collect();
         let shown = members::shown(conn, &named).await?;
         courses.into_iter().map(|course| plan.effect(course, &shown)).collect()
+    }
+}
+
+impl Known {
+    async fn read(conn: &mut Conn, asks: &[RoomAsk<'_>]) -> Result<Self, StoreError> {
+        let pairs: Vec<friends::Pair<'_>> = asks
+            .iter()
+            .flat_map(|ask| ask.request.friend_id.iter().map(|friend| (&ask.request.user_id, friend)))
+            .collect();
+        let named: Vec<&UserId> = pairs.iter().flat_map(|pair| [pair.0, pair.1]).collect();
+        let seats: Vec<(RoomId, &UserId)> = asks
+            .iter()
+            .filter_map(|ask| Some((ask.request.room_id?, ask)))
+            .flat_map(|(room, ask)| {
+                ask.request.friend_id.iter().chain([&ask.request.user_id]).map(move |user| (room, user))
+            })
+            .collect();
+        Ok(Self {
+            users: users::known(conn, &named).await?,
+            friends: friends::existing(conn, &pairs).await?,
+            members: members::current(conn, &seats).await?,
+        })
     }
 }

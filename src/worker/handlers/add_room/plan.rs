@@ -6,10 +6,9 @@ use super::RoomAsk;
 use crate::{
     ids::{RoomId, Seq, Timestamp, UserId},
     store::{
-        Conn, StoreError, friends, members,
+        StoreError,
         members::NewMember,
         rooms::{RoomPair, RoomRow},
-        users,
     },
     wire::{self, Body, ErrorCode, Event, Failure, MAX_ROOM_MEMBERS, RoomDetail},
     worker::job::Effect,
@@ -17,31 +16,9 @@ use crate::{
 
 /// What PostgreSQL knows of those who are named.
 pub(super) struct Known {
-    users: HashSet<UserId>,
-    friends: HashSet<(UserId, UserId)>,
-    members: HashSet<(RoomId, UserId)>,
-}
-
-impl Known {
-    pub(super) async fn read(conn: &mut Conn, asks: &[RoomAsk<'_>]) -> Result<Self, StoreError> {
-        let pairs: Vec<friends::Pair<'_>> = asks
-            .iter()
-            .flat_map(|ask| ask.request.friend_id.iter().map(|friend| (&ask.request.user_id, friend)))
-            .collect();
-        let named: Vec<&UserId> = pairs.iter().flat_map(|pair| [pair.0, pair.1]).collect();
-        let seats: Vec<(RoomId, &UserId)> = asks
-            .iter()
-            .filter_map(|ask| Some((ask.request.room_id?, ask)))
-            .flat_map(|(room, ask)| {
-                ask.request.friend_id.iter().chain([&ask.request.user_id]).map(move |user| (room, user))
-            })
-            .collect();
-        Ok(Self {
-            users: users::known(conn, &named).await?,
-            friends: friends::existing(conn, &pairs).await?,
-            members: members::current(conn, &seats).await?,
-        })
-    }
+    pub(super) users: HashSet<UserId>,
+    pub(super) friends: HashSet<(UserId, UserId)>,
+    pub(super) members: HashSet<(RoomId, UserId)>,
 }
 
 /// What is to become of one request.
