@@ -15,7 +15,9 @@ const rates = (results) => {
   const plain = results.runs("worker-one-by-one");
   const share = (limit) => {
     const [ours, theirs] = [middle(of(backlog, (r) => r.perSecond)), middle(limit)];
-    return ours && theirs ? `${write((100 * ours) / theirs)} %` : "";
+    if (!(ours && theirs)) return "";
+    const ratio = ours / theirs;
+    return ratio >= 10 ? `${write(ratio)} times` : `${write(100 * ratio)} %`;
   };
   const limits = [
     ["PostgreSQL alone: the same rows, 500 in a statement, on two connections", of(results.runs("worker-limit-postgres"), (r) => r.perSecond)],
