@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::{
     sync::mpsc,
@@ -28,8 +28,9 @@ pub(super) async fn run(
     scout: Scout,
     tracer: Tracer,
 ) {
+    let (start, mut passed) = (Instant::now(), 0);
     let mut clock = interval(Duration::from_millis(1_000 / TICKS_PER_SECOND));
-    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         tokio::select! {
             feed = feeds.recv() => match feed {
@@ -44,7 +45,12 @@ pub(super) async fn run(
                 None => return,
             },
             Some(control) = controls.recv() => take_control(&mut shard, control),
-            _ = clock.tick() => shard.tick(),
+            _ = clock.tick() => {
+                // By the clock and not by how often this came to be: a machine that stood still must not make a drain last longer.
+                let by_now = ticks_of(start.elapsed());
+                shard.pass(by_now - passed);
+                passed = by_now;
+            }
         }
         for some in shard.take_unflushed().chunks(FLUSHED_AT_ONCE) {
             some.iter().for_each(Outbox::flush);
@@ -62,6 +68,11 @@ pub(super) async fn run(
             });
         }
     }
+}
+
+/// Whole ticks of the wheel in this span.
+fn ticks_of(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX) / (1_000 / TICKS_PER_SECOND)
 }
 
 fn take_feed(shard: &mut Shard, feed: Feed, tracer: &Tracer) {

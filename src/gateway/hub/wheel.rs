@@ -29,11 +29,16 @@ impl Wheel {
         at
     }
 
-    /// Moves on by one tick; gives what is due, with the tick that it was scheduled for.
-    pub(crate) fn tick(&mut self) -> Vec<(u64, u64)> {
-        self.now += 1;
-        let slot = usize::try_from(self.now % SLOTS).unwrap_or(0);
-        self.slots.get_mut(slot).map(std::mem::take).unwrap_or_default()
+    /// Moves on by so many ticks; gives what is due by then, each once, with the tick that it was scheduled for.
+    pub(crate) fn pass(&mut self, ticks: u64) -> Vec<(u64, u64)> {
+        let mut due = Vec::new();
+        // Nothing is scheduled beyond one turn.
+        for at in self.now + 1..=self.now + ticks.min(SLOTS) {
+            let slot = usize::try_from(at % SLOTS).unwrap_or(0);
+            due.append(self.slots.get_mut(slot).unwrap_or(&mut Vec::new()));
+        }
+        self.now += ticks;
+        due
     }
 }
 
@@ -50,8 +55,23 @@ mod tests {
         let mut seen = Vec::new();
         for _ in 0..2 * SLOTS {
             let now = wheel.now() + 1;
-            seen.extend(wheel.tick().into_iter().map(|(id, at)| (now, id, at)));
+            seen.extend(wheel.pass(1).into_iter().map(|(id, at)| (now, id, at)));
         }
         assert_eq!(seen, [(1, 2, 1), (3, 1, 3), (SLOTS - 1, 3, SLOTS - 1)]);
+    }
+
+    #[test]
+    fn after_a_stall_all_that_is_overdue_comes_up_at_once() {
+        for stall in [10, SLOTS, 10 * SLOTS + 3] {
+            let mut wheel = Wheel::new();
+            wheel.pass(SLOTS - 5);
+            let now = wheel.now();
+            let due = [(1, now + 2), (2, now + 9), (3, now + SLOTS - 1)];
+            due.iter().for_each(|(id, at)| assert_eq!(wheel.schedule(*id, *at), *at));
+            let overdue = due.iter().filter(|(_, at)| *at <= now + stall).count();
+            assert_eq!((wheel.pass(0).len(), wheel.pass(stall)), (0, due[..overdue].to_vec()), "{stall}");
+            assert_eq!(wheel.now(), now + stall);
+            assert_eq!(wheel.pass(SLOTS), due[overdue..], "{stall}");
+        }
     }
 }

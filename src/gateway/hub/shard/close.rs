@@ -131,7 +131,7 @@ mod tests {
             put(&mut shard, message(0, 10, 1, 6));
             grow_old(&outbox, Duration::from_secs(31));
             if quiet {
-                (0..17 * 4).for_each(|_| shard.tick());
+                (0..17 * 4).for_each(|_| shard.pass(1));
             } else {
                 put(&mut shard, message(0, 11, 1, 7));
             }

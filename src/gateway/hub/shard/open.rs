@@ -144,9 +144,9 @@ impl Shard {
         }
     }
 
-    /// Time passes: heartbeats, ends of life, expiries.
-    pub(crate) fn tick(&mut self) {
-        for (id, at) in self.wheel.tick() {
+    /// So many ticks pass: heartbeats, ends of life, expiries.
+    pub(crate) fn pass(&mut self, ticks: u64) {
+        for (id, at) in self.wheel.pass(ticks) {
             if self.conns.get(&id).is_some_and(|conn| conn.due == at) {
                 self.look_after(id);
             }

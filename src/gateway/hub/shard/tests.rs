@@ -418,10 +418,10 @@ fn heartbeats_carry_the_cursor_and_a_drain_spreads_the_end() {
     let outbox = live(&mut shard, 1, Wanted::Nothing);
     read(&outbox);
     put(&mut shard, message(1, 0, 2, 1));
-    (0..17 * 4).for_each(|_| shard.tick());
+    (0..17 * 4).for_each(|_| shard.pass(1));
     assert_eq!(read(&outbox), [("cursor".to_owned(), "{}".to_owned(), Some(vec![10, 1]))]);
     shard.drain(Duration::ZERO);
-    (0..4).for_each(|_| shard.tick());
+    (0..4).for_each(|_| shard.pass(1));
     assert_eq!(names(&outbox), ["reconnect"].map(|_| "reconnect".to_owned()));
     assert_eq!(shard.streams(), 0);
 }
