@@ -43,7 +43,7 @@ export async function live(page) {
 }
 
 /** Waits until `read` gives what is wanted. */
-export async function until(read, wanted, ms = 15_000) {
+export async function until(read, wanted, ms = 60_000) {
   const end = Date.now() + ms;
   let seen;
   do {

@@ -11,7 +11,7 @@ test("a page in the back-forward cache holds no stream, and starts afresh when i
   const browser = await launch({ ignoreDefaultArgs: ["--disable-back-forward-cache"] });
   try {
     const page = await browser.newPage();
-    page.setDefaultTimeout(15_000);
+    page.setDefaultTimeout(60_000);
     // Told by the page itself, before it loads itself anew.
     const returned = [];
     await page.exposeFunction("returned", (persisted) => returned.push(persisted));

@@ -22,7 +22,7 @@ export async function stage(run) {
         const context = await browser.newContext({ locale: "en-GB", ...options });
         contexts.push(context);
         const page = await context.newPage();
-        page.setDefaultTimeout(15_000);
+        page.setDefaultTimeout(60_000);
         faults.push(watch(page, mock.url));
         await page.goto(mock.url + path);
         return page;
