@@ -185,7 +185,9 @@ async fn the_broker_for_admin_requests_may_go_away() {
 async fn a_coordinator_may_be_away_for_longer_than_anybody_waits() {
     let kafka = Kafka::own(1);
     let settings = KafkaSettings::plaintext(&kafka.bootstrap());
-    let admin = Admin::new(&settings, Duration::from_secs(1), Arc::new(|_, _, _| {})).unwrap();
+    // Under valgrind a second is too little to connect.
+    let patience = Duration::from_secs(if std::env::var_os("SLOWED").is_some() { 5 } else { 1 });
+    let admin = Admin::new(&settings, patience, Arc::new(|_, _, _| {})).unwrap();
     let state = async || {
         let described = admin.describe_groups(vec!["some".to_owned()]).await?;
         match described.into_iter().next().expect("one group").1 {

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use super::{Rig, admin};
-use crate::fixtures::{Kafka, root, unique};
+use crate::fixtures::{Kafka, eventually, root, unique};
 
 fn run(args: &[&str], kubeconfig: Option<&str>) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_controller"));
@@ -69,6 +69,12 @@ async fn plan_prints_a_diff_and_changes_nothing() {
         config: [("retention.ms".to_owned(), "5".to_owned())].into(),
     };
     admin.create_topics(vec![new], false).await.unwrap();
+    // The broker acknowledges a topic a moment before it shows it.
+    eventually("the broker shows it", || async {
+        let described = admin.describe_topics(vec![topic.clone()]).await.ok()?;
+        described[0].1.is_ok().then_some(())
+    })
+    .await;
     let nothing = plan(2, &[]);
     assert_eq!(nothing.status.code(), Some(0), "{}", printed(&nothing));
     let grow = plan(3, &["-o", "json"]);

@@ -27,6 +27,8 @@ async fn delete_takes_what_it_made_and_leaves_what_it_found() {
     let rig = Rig::start().await;
     let [made, found, dropped] = ["made", "found", "dropped"].map(|t| rig.topic(t));
     rig.admin.create_topics(vec![new(&found)], false).await.unwrap();
+    // The broker acknowledges a topic a moment before it shows it.
+    eventually("the broker shows it", || async { rig.describe(&found).await.map(drop) }).await;
     let spec = |topics: Value| json!({"deletionPolicy": "Delete", "topics": topics});
     rig.apply("s", spec(json!([{"name": made}, {"name": found}, {"name": dropped}]))).await;
     let set = rig.ready("s").await;

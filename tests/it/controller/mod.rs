@@ -295,8 +295,15 @@ pub(crate) fn controller_by(kubeconfig: &Path, namespace: &str, bootstrap: &str,
         "--poll-seconds",
         "1",
     ];
-    args.extend(more);
+    args.extend(patient(more));
     Binary::start("controller", &args, &[("KUBECONFIG", &kubeconfig)])
+}
+
+/// These flags, and a lease that outlives some ten seconds in which the machine stands still, unless they tell one: who lost it forgets
+/// what it has seen, and how long Kafka is waited for follows from it.
+fn patient<'a>(flags: &[&'a str]) -> Vec<&'a str> {
+    let lease: &[&str] = if flags.contains(&"--lease-seconds") { &[] } else { &["--lease-seconds", "20"] };
+    [flags, lease].concat()
 }
 
 pub(crate) async fn client(api: &ApiServer) -> Client {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Rig;
+use super::{Rig, patient};
 use crate::fixtures::{ApiServer, Binary, Kafka, eventually, unique};
 
 /// A controller as [`super::controller`] starts it, but as this user of these groups: so the audit log tells whose a write was, and
@@ -24,7 +24,7 @@ pub(super) fn controller_as(
     for flag in ["--watch-namespaces", "--own-connection-namespaces", "--lease-namespace"] {
         args.extend([flag, namespace]);
     }
-    args.extend(more);
+    args.extend(patient(more));
     Binary::start("controller", &args, &[("KUBECONFIG", &file.display().to_string())])
 }
 

@@ -117,7 +117,11 @@ async fn any_kind_with_a_scale() {
     std::fs::write(&file, crd.to_string()).unwrap();
     api.kubectl(&["apply", "-f", &file.display().to_string()]);
     std::fs::remove_file(&file).unwrap();
-    api.kubectl(&["wait", "--for=condition=Established", &format!("crd/pools.{group}"), "--timeout=60s"]);
+    let crd = format!("crd/pools.{group}");
+    eventually("the definition to be established", || async {
+        api.try_kubectl(&["wait", "--for=condition=Established", &crd, "--timeout=60s"]).ok()
+    })
+    .await;
     let topic = rig.topic("t");
     let target = |gvk: &GroupVersionKind, plural: &str| -> Api<DynamicObject> {
         Api::namespaced_with(
