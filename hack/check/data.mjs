@@ -26,8 +26,8 @@ const ask = async (path, params) => {
 
 const problems = [];
 const end = Date.now() / 1000;
-const range = { start: end - 3600, end, step: 5 };
-// Whether an expression had a finite value at any moment of the last hour.
+const range = { start: end - 4 * 3600, end, step: 5 };
+// Whether an expression had a finite value at any moment of the last four hours.
 const hasData = async (query) => {
   const { result } = await ask("query_range", { query, ...range, step: "15" });
   return result.some(({ values }) => values.some(([, value]) => Number.isFinite(Number(value))));

@@ -24,7 +24,7 @@ cgroups() {
 	local c i
 	for c in /sys/fs/cgroup/"$CGROUP" /sys/fs/cgroup/*/"$CGROUP"; do
 		[ -d "$c" ] || continue
-		for ((i = 0; i < 50; i++)); do # killed processes leave a moment later
+		for ((i = 0; i < 600; i++)); do # killed processes leave a moment later
 			find "$c" -depth -type d -exec rmdir {} + 2>/dev/null && break
 			sleep 0.1
 		done

@@ -31,7 +31,7 @@ addons() {
 ready() {
 	wait_for 240 kubelet "the node to be Ready" k wait --for=condition=Ready "node/$NODE_NAME" --timeout=30s
 	wait_for 240 kube-proxy "kube-proxy" curl -fsS "http://127.0.0.1:$PROXY_HEALTH_PORT/healthz"
-	k -n kube-system rollout status deployment/coredns --timeout=90s >/dev/null
+	k -n kube-system rollout status deployment/coredns --timeout=240s >/dev/null
 }
 
 preflight

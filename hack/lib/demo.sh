@@ -12,7 +12,7 @@ call() {
 
 # accepted WHAT STATUSES METHOD PATH...: repeats a call (body: $body) until one of STATUSES; workers may just be starting.
 accepted() {
-	local what=$1 statuses=$2 limit=$((SECONDS + 60)) status
+	local what=$1 statuses=$2 limit=$((SECONDS + 240)) status
 	shift 2
 	until status=$(call "$@" <<<"$body") && [[ " $statuses " == *" $status "* ]]; do
 		[ $SECONDS -lt $limit ] || die "$what was answered $status: $(head -c 300 "$demo/answer")"

@@ -79,22 +79,22 @@ sample() {
 	local file=docs/samples/chat.yaml want
 	want=$(sum_of "$file")
 	if [ "$(cat "$STATE/sample" 2>/dev/null)" = "$want" ] && k get chattopicset/chat >/dev/null 2>&1; then return; fi
-	kubectl wait --for=condition=Established crd/chattopicsets.parley.dev --timeout=30s >/dev/null
+	kubectl wait --for=condition=Established crd/chattopicsets.parley.dev --timeout=240s >/dev/null
 	k apply --server-side -f "$ROOT/$file" >/dev/null
 	put "$STATE/sample" <<<"$want"
 }
 
 # settled: the set Ready, each Deployment rolled out, at least two workers in each pool, the page served.
 settled() {
-	within 180 "the topics and workers of ChatTopicSet chat" k wait chattopicset/chat --for=condition=Ready --timeout=2s
+	within 240 "the topics and workers of ChatTopicSet chat" k wait chattopicset/chat --for=condition=Ready --timeout=2s
 	local d
 	for d in controller gateway worker-account worker-chat; do
-		within 180 "Deployment parley-$d" k rollout status "deployment/parley-$d" --timeout=2s
+		within 240 "Deployment parley-$d" k rollout status "deployment/parley-$d" --timeout=2s
 	done
 	for d in account chat; do
-		within 60 "two or more workers in the pool $d" ready_workers "$d"
+		within 240 "two or more workers in the pool $d" ready_workers "$d"
 	done
-	within 60 "the page" curl -fsS -m 2 -o /dev/null "http://127.0.0.1:$WEB_PORT/"
+	within 240 "the page" curl -fsS -m 2 -o /dev/null "http://127.0.0.1:$WEB_PORT/"
 }
 # The sample's partitions give each pool two; more when somebody has grown a topic.
 ready_workers() {

@@ -10,7 +10,7 @@ use tokio::{
 use crate::cluster::{DEADLINE, gateway, root};
 
 /// For all of the web client's checks together; each of their steps has a deadline of its own.
-const WEB_DEADLINE: Duration = Duration::from_secs(600);
+const WEB_DEADLINE: Duration = Duration::from_secs(1_800);
 
 /// Two people in two browsers of a real Chromium, driven by `browser/two-users.mjs`, which says one JSON line a step.
 pub(crate) struct TwoUsers {

@@ -63,7 +63,7 @@ async fn the_chat_topic_grows_under_load_and_the_pool_follows() {
     let mut people = TwoUsers::start();
     check_chat(&people.step("chatted").await, 1);
 
-    let args = ChatArgs { gateways: vec![gateway()], rooms: 4, members: 2, rate: 20.0, seconds: 45 };
+    let args = ChatArgs { gateways: vec![gateway()], rooms: 4, members: 2, rate: 20.0, seconds: 90 };
     let before = messages_of_the_load();
     let load = tokio::spawn(async move { run_chat(&args).await });
     // Its people sign up, make friends and open rooms first: the topic grows while messages are under way, not before.
@@ -74,7 +74,7 @@ async fn the_chat_topic_grows_under_load_and_the_pool_follows() {
     eventually("four partitions in Kafka", || async { (observed() == "4").then_some(()) }).await;
     assert!(!load.is_finished(), "Kafka added the partitions under the load");
     eventually("four ready chat workers", || async { (workers_ready("chat") == "4/4").then_some(()) }).await;
-    kubectl(&["wait", "cts/chat", "--for=condition=Ready", "--timeout=60s"]);
+    kubectl(&["wait", "cts/chat", "--for=condition=Ready", "--timeout=240s"]);
 
     people.go_on().await;
     check_chat(&people.step("chatted-again").await, 3);
@@ -91,6 +91,6 @@ async fn the_chat_topic_grows_under_load_and_the_pool_follows() {
 
     let report = load.await.expect("the load ends").expect("the stage was set");
     eprintln!("load while the topic grew: {report:?}");
-    assert_eq!((report.due, report.accepted, report.given_up), (900, 900, 0));
+    assert_eq!((report.due, report.accepted, report.given_up), (1_800, 1_800, 0));
     assert!(report.findings.clean(), "{:?}", report.findings);
 }

@@ -134,7 +134,7 @@ fn whoever_follows_the_pages_has_a_parley_that_works() {
         }
         assert!(output.is_some(), "{page} has no shell block");
     }
-    kubectl(&["wait", "cts/chat", "--for=condition=Ready", "--timeout=60s"]);
+    kubectl(&["wait", "cts/chat", "--for=condition=Ready", "--timeout=240s"]);
 }
 
 #[test]

@@ -97,7 +97,7 @@ async fn a_rolling_upgrade_of_all_three_under_load_loses_and_doubles_nothing() {
     const STREAMS: u64 = 8;
     // `make up` has one gateway, which has nobody to send its browsers to, and no time for the node to hear that it goes.
     upgrade(
-        "gateway.replicas=2,gateway.preStopSeconds=5,gateway.drainSeconds=10,gateway.terminationGracePeriodSeconds=25",
+        "gateway.replicas=2,gateway.preStopSeconds=10,gateway.drainSeconds=20,gateway.terminationGracePeriodSeconds=45",
     );
     // Helm does not wait for the one of before to be gone, and whom that one lets in on its way out is refused or cut off.
     eventually("the gateway of before to be gone", || async {
@@ -111,7 +111,7 @@ async fn a_rolling_upgrade_of_all_three_under_load_loses_and_doubles_nothing() {
     let old: Vec<String> = pods("app.kubernetes.io/part-of=parley").iter().map(name).collect();
 
     let before = messages_written();
-    let args = ChatArgs { gateways: vec![gateway()], rooms: 4, members: 2, rate: 20.0, seconds: 75 };
+    let args = ChatArgs { gateways: vec![gateway()], rooms: 4, members: 2, rate: 20.0, seconds: 120 };
     let mut load = tokio::spawn(async move { run_chat(&args).await });
     tokio::select! {
         ended = &mut load => panic!("the load ended before it was under way: {ended:?}"),

@@ -63,11 +63,11 @@ impl Pace {
     /// What such a run takes at the very most: one that takes longer hangs, and that is a failure like any other.
     fn limit(self, faults: usize) -> Duration {
         let each = match self {
-            Self::Overlapping => 10,
+            Self::Overlapping => 40,
             Self::Apart => 40,
             Self::EachMinute => 60,
         };
-        Duration::from_secs(1_200 + each * faults as u64)
+        Duration::from_secs(3_600 + each * faults as u64)
     }
 
     /// What the messages of such a run fit on.
