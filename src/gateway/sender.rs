@@ -119,7 +119,7 @@ mod tests {
         assert!(sender.producer().is(&second), "it stays");
 
         second.break_for_good();
-        *sender.renewed.lock().await = Some(Instant::now());
+        *sender.renewed.lock().await = Some(Instant::now() + REST);
         assert!(matches!(sender.send(&record).await, Delivery::NotPersisted(_)));
         assert!(sender.producer().is(&second), "it has only just come");
         *sender.renewed.lock().await = Instant::now().checked_sub(REST);

@@ -97,7 +97,9 @@ mod tests {
         let theirs = Timestamp::from_micros(1_000_000_000);
         clock.learn(asked, came, theirs);
         let passed = clock.now().as_micros() - theirs.as_micros();
-        assert!((1_000_000..1_900_000).contains(&passed), "half of two seconds: {passed}");
+        // A slow test counts on for longer.
+        let since = i64::try_from(came.elapsed().as_micros()).unwrap();
+        assert!((1_000_000..1_100_000 + since).contains(&passed), "half of two seconds: {passed}");
         let uncertain = clock.uncertainty().unwrap();
         assert!(
             uncertain >= Duration::from_secs(1) && uncertain < Duration::from_millis(1_100),

@@ -119,8 +119,10 @@ mod tests {
 
     #[test]
     fn strangers_get_a_burst_and_then_a_trickle() {
-        let room = Strangers::new();
+        let (room, start) = (Strangers::new(), Instant::now());
         let taken = (0..1_000).filter(|_| room.take()).count();
-        assert!((50..=60).contains(&taken), "{taken}");
+        // Fifty a second.
+        let came = usize::try_from(start.elapsed().as_millis() / 20).unwrap();
+        assert!((50..=51 + came).contains(&taken), "{taken}, and {came} came meanwhile");
     }
 }

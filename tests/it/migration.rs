@@ -20,8 +20,8 @@ use serde_json::{Value, json};
 
 use crate::{
     controller::controller,
-    fixtures::{ApiServer, Chat, eventually, root, unique},
-    path::{ask, event},
+    fixtures::{ApiServer, Chat, read, root, unique},
+    path::{ask, event, listen},
 };
 
 const OLD_PASSWORD: &str = "as it was before";
@@ -278,7 +278,7 @@ async fn rooms_and_friends(amy: &Client, ben: &Client) {
         "{rooms}"
     );
     let path = format!("/api/rooms/{}/messages", us["roomId"].as_str().expect("an id"));
-    let history = amy.get(&path).await.expect("an answer").json();
+    let history = read(amy, &path).await.json();
     let told: Vec<(&Value, &Value)> =
         history["messages"].as_array().expect("a list").iter().map(|m| (&m["seq"], &m["message"])).collect();
     assert_eq!(told.len(), 3, "{history}");
@@ -299,8 +299,7 @@ async fn rooms_and_friends(amy: &Client, ben: &Client) {
 
 /// The next message goes on where the old ones ended, and is heard by whoever was in the room before.
 async fn live(amy: &Client, ben: &Client) {
-    let mut ben_hears = eventually("a stream of ben's", || async { ben.events(None).await.ok() }).await;
-    event(&mut ben_hears, "hello", |data| data["userId"] == "ben").await;
+    let (mut ben_hears, _) = listen(ben).await;
     let (_, rooms) = ask(amy, Method::GET, "/api/rooms", Value::Null).await;
     let path = format!("/api/rooms/{}/messages", rooms["rooms"][0]["roomId"].as_str().expect("an id"));
     let (status, reply) = ask(amy, Method::POST, &path, json!({"message": "still here"})).await;

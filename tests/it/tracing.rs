@@ -1,14 +1,12 @@
 //! Traces: a caller's context through gateway, Kafka and worker and back, and what a collector that is away costs.
 
-use std::time::{Duration, Instant};
-
 use hyper::Method;
 use parley::loadgen::Client;
 use serde_json::{Value, json};
 
 use crate::{
     fixtures::{Chat, Collector, Exported, eventually, unique},
-    path::{PASSWORD, event, user},
+    path::{PASSWORD, event, listen, user},
 };
 
 /// What a person says: no span may hold it.
@@ -20,12 +18,22 @@ fn caller() -> (String, String) {
     (fresh(), fresh()[16..].to_owned())
 }
 
-async fn change_status(client: &Client, traceparent: &str) -> String {
-    let headers = [("prefer", "wait=20"), ("traceparent", traceparent)];
-    let answer = client.json(Method::PUT, "/api/me/status", &headers, &json!({ "status": SAID })).await;
-    let answer = answer.expect("an answer");
-    assert_eq!(answer.status, 200);
-    answer.json()["requestId"].as_str().expect("an id").to_owned()
+/// Changes the status as somebody whose trace has these flags; gives their trace and span, and the request's id. What a slow machine
+/// refused is asked again, as somebody else: what was refused is traced too.
+async fn change_status(client: &Client, flags: &str) -> ((String, String), String) {
+    eventually("the worker's answer", || async {
+        let (trace, parent) = caller();
+        let traceparent = format!("00-{trace}-{parent}-{flags}");
+        let headers = [("prefer", "wait=20"), ("traceparent", &traceparent)];
+        let answer = client.json(Method::PUT, "/api/me/status", &headers, &json!({ "status": SAID })).await;
+        let answer = answer.expect("an answer");
+        if [202, 503].contains(&answer.status) {
+            return None;
+        }
+        assert_eq!(answer.status, 200);
+        Some(((trace, parent), answer.json()["requestId"].as_str().expect("an id").to_owned()))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,11 +43,9 @@ async fn a_trace_goes_from_the_caller_to_the_stream_and_batches_link_to_it() {
     let (gateway, addr) = running.chat.gateway(&collector.settings());
     let gateway = gateway.ready().await;
     let client = user(addr, &unique("traced")).await;
-    let mut stream = client.events(None).await.expect("a stream");
-    event(&mut stream, "hello", |data| data["userId"].is_string()).await;
+    let (mut stream, _) = listen(&client).await;
 
-    let (trace, parent) = caller();
-    let id = change_status(&client, &format!("00-{trace}-{parent}-01")).await;
+    let ((trace, parent), id) = change_status(&client, "01").await;
     event(&mut stream, "reply", |data| data["requestId"] == json!(id)).await;
 
     // The gateway's span continues the caller's.
@@ -77,9 +83,8 @@ async fn a_trace_goes_from_the_caller_to_the_stream_and_batches_link_to_it() {
     assert_eq!((&delivery.parent, delivery.attribute("parley.streams").as_deref()), (&server.id, Some("1")));
 
     // What the caller does not record is recorded by nobody: a later one of the same user has come, and it has not.
-    let ((unsampled, _), (later, _)) = (caller(), caller());
-    change_status(&client, &format!("00-{unsampled}-{parent}-00")).await;
-    change_status(&client, &format!("00-{later}-{parent}-01")).await;
+    let ((unsampled, _), _) = change_status(&client, "00").await;
+    let ((later, _), _) = change_status(&client, "01").await;
     let links_to = |span: &Exported, trace: &str| span.links.iter().any(|(linked, _)| linked == trace);
     collector.span("the later batch", |span| links_to(span, &later)).await;
     collector.span("the later request", |span| span.trace == later && span.parent == parent).await;
@@ -119,7 +124,9 @@ async fn a_collector_that_never_answers_costs_spans_and_nothing_else() {
     let running = Chat::shared().await;
     let collector = Collector::silent();
     let ([endpoint, delay], room) = (collector.settings(), ROOM.to_string());
-    let settings = [endpoint, delay, ("OTEL_BSP_MAX_QUEUE_SIZE", &room)];
+    // An answer would be waited for for ten minutes.
+    let patience = ("OTEL_EXPORTER_OTLP_TIMEOUT", "600000");
+    let settings = [endpoint, delay, ("OTEL_BSP_MAX_QUEUE_SIZE", &room), patience];
     let (gateway, addr) = running.chat.gateway(&settings);
     let mut gateway = gateway.ready().await;
     let client = Client::new(addr);
@@ -141,11 +148,9 @@ async fn a_collector_that_never_answers_costs_spans_and_nothing_else() {
     assert!(spans("exported").await == 0.0 && spans("dropped").await > 0.0);
     assert!(collector.connections() > 0);
 
-    // It ends within its drain time (20 s), and says once what it could not do.
-    let start = Instant::now();
+    // It ends without that answer, and says once what it could not do.
     gateway.signal("TERM");
     assert!(gateway.wait().await.success());
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}\n{}", start.elapsed(), gateway.log());
     let log = gateway.log();
     assert_eq!(log.matches("more spans than can be sent").count(), 1, "{log}");
     assert_eq!(log.matches("spans were lost").count(), 1, "{log}");

@@ -155,7 +155,9 @@ fn serve(
     let settings = ProducerSettings { message_timeout: super::PATIENCE, linger: Duration::ZERO };
     let producer = Producer::start(&place.kafka, "loadgen-one-by-one", settings)?;
     let mut own = Parts::default();
-    while Instant::now() < end {
+    // Time enough for a first one, however slow the machine.
+    let going = |now| now < end || (done.load(Ordering::Relaxed) == 0 && now < end + super::PATIENCE);
+    while going(Instant::now()) {
         let Some(held) = consumer.next(Duration::from_millis(100)) else { continue };
         let view = held.view();
         handle.block_on(save(place, &producer, &view.record, &mut own))?;

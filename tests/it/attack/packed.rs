@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::raw;
 use crate::{
-    fixtures::{Chat, unique},
+    fixtures::{Chat, read, unique},
     path::user,
 };
 
@@ -61,5 +61,5 @@ async fn a_bomb_is_not_unpacked() {
     // Forty of them unpacked are a gibibyte; tests beside this one take some.
     let risen = peak(gateway.pid()).saturating_sub(before) >> 10;
     assert!(risen < 100, "the gateway took {risen} MiB more");
-    assert_ne!(client.get("/api/me").await.unwrap().json()["userStatus"], json!("unpacked"));
+    assert_ne!(read(&client, "/api/me").await.json()["userStatus"], json!("unpacked"));
 }

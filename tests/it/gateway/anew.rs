@@ -8,7 +8,7 @@ use parley::{
 };
 use serde_json::json;
 
-use super::kit::{Ear, Kit, Person, call};
+use super::kit::{Ear, Kit, Person, call, held};
 use crate::fixtures::eventually;
 
 const KIND: Kind = Kind::ChangeStatus;
@@ -63,7 +63,7 @@ async fn topics_of_requests_and_responses_made_anew_are_written_and_heard_again(
     let client = amy.client.at(kit.addr(1));
     let headers = [("idempotency-key", "waits"), ("prefer", "wait=30")];
     let body = json!({"status": "x"});
-    let waiting = client.json(Method::PUT, "/api/me/status", &headers, &body);
+    let waiting = held(&client, Method::PUT, "/api/me/status", &headers, &body);
     let answering = async {
         eventually("the call to wait", || async {
             let waiting = kit.gateways[1].0.metric("parley_pending_requests", &[]).await;
@@ -73,5 +73,5 @@ async fn topics_of_requests_and_responses_made_anew_are_written_and_heard_again(
         kit.reply(KIND, amy.key, id, &reply(&amy)).await;
     };
     let (answer, ()) = tokio::join!(waiting, answering);
-    assert_eq!(answer.unwrap().status, 200);
+    assert_eq!(answer.status, 200);
 }

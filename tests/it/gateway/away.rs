@@ -6,7 +6,7 @@ use hyper::Method;
 use serde_json::json;
 
 use super::kit::{Ear, Kit};
-use crate::fixtures::{Chat, eventually};
+use crate::fixtures::{Chat, eventually, read};
 
 /// Told at once, within the contract's two seconds on a free machine. A busy one may take some more, and still tells that from waiting
 /// for a library to give up: 30 s for a connection of the pool, 60 s for a socket of Kafka's, 5 min for a record.
@@ -55,7 +55,7 @@ async fn while_kafka_is_away_requests_fail_fast_and_streams_stay() {
     eprintln!("Kafka away: refused after {took:?}");
     assert!(took < AT_ONCE, "{took:?}");
     // Reads go on, and the stream beats.
-    assert_eq!(amy.client.get(&format!("/api/rooms/{room}/messages")).await.unwrap().status, 200);
+    assert_eq!(read(&amy.client, &format!("/api/rooms/{room}/messages")).await.status, 200);
     ear.until("a heartbeat", |block| block.event.is_empty() && block.id.is_some()).await;
     eventually("kafka in /readyz", || async {
         let (status, body) = kit.gateways[0].0.get("/readyz").await?;

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::kit::{Ear, Kit};
-use crate::fixtures::DEADLINE;
+use crate::fixtures::{DEADLINE, read};
 
 /// Connections; this program and the gateway may have 20,000 files each.
 const MANY: usize = 4_000;
@@ -46,7 +46,7 @@ async fn a_flood_of_connections_costs_little_memory_and_healthy_clients_are_serv
     ear.message(room, 1).await;
     let held: Vec<TcpStream> = flood.join_all().await.into_iter().flatten().collect();
     assert!(held.len() > MANY / 2, "{} connections are there", held.len());
-    assert_eq!(amy.client.get("/api/me").await.unwrap().status, 200, "served beside them");
+    assert_eq!(read(&amy.client, "/api/me").await.status, 200, "served beside them");
     kit.say(room, &amy.id, 2, 2).await;
     ear.message(room, 2).await;
     let grown = resident(&kit).saturating_sub(before);

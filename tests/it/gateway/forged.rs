@@ -7,7 +7,7 @@ use parley::{
 };
 
 use super::kit::{Ear, Kit, reply_to};
-use crate::fixtures::keys_dir;
+use crate::fixtures::{keys_dir, read};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_a_worker_signed_for_this_session_reaches_a_stream() {
@@ -50,7 +50,7 @@ async fn only_what_a_worker_signed_for_this_session_reaches_a_stream() {
     assert_eq!(heard, ["genuine"]);
     assert_eq!((dropped("reply").await, dropped("chat-event").await), (3.0, 0.0));
     for (id, _) in &forged {
-        let answer = amy.client.get(&format!("/api/requests/{id}")).await.unwrap();
+        let answer = read(&amy.client, &format!("/api/requests/{id}")).await;
         assert_ne!(answer.status, 200, "nor is it kept for whoever asks: {}", answer.json());
     }
 

@@ -7,7 +7,7 @@ use parley::loadgen::Client;
 use serde_json::{Value, json};
 
 use super::kit::{Kit, call};
-use crate::fixtures::{eventually, unique};
+use crate::fixtures::{eventually, read, unique};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_before_anything_is_done() {
@@ -154,8 +154,8 @@ async fn requests_are_accepted_with_an_id_that_every_replica_derives() {
     // A fresh id is known to be under way for a while; a derived one carries no time.
     let fresh = call(&amy.client, Method::PUT, "/api/me/status", &[], &json!({"status": "x"})).await;
     let path = format!("/api/requests/{}", fresh.json()["requestId"].as_str().unwrap());
-    assert_eq!(amy.client.get(&path).await.unwrap().status, 202);
-    assert_eq!(amy.client.get(&format!("/api/requests/{}", uuid::Uuid::nil())).await.unwrap().status, 404);
+    assert_eq!(read(&amy.client, &path).await.status, 202);
+    assert_eq!(read(&amy.client, &format!("/api/requests/{}", uuid::Uuid::nil())).await.status, 404);
     // A call that waits for a reply that does not come is a 202 after its time.
     let wait = [("prefer", "wait=1")];
     let waited = call(&amy.client, Method::PUT, "/api/me/status", &wait, &json!({"status": "x"})).await;
@@ -203,7 +203,7 @@ async fn history_is_paged_both_ways_within_what_the_member_may_see() {
     kit.store(room, &amy.id, 1, 120);
     kit.chat.database.sql(&super::kit::joins(room, &late.id, 100));
     let page = async |who: &super::kit::Person, query: &str| -> (u16, Vec<i64>, Option<i64>) {
-        let answer = who.client.get(&format!("/api/rooms/{room}/messages{query}")).await.unwrap();
+        let answer = read(&who.client, &format!("/api/rooms/{room}/messages{query}")).await;
         let json = answer.json();
         let seqs =
             json["messages"].as_array().into_iter().flatten().filter_map(|m| m["seq"].as_i64()).collect();
@@ -234,7 +234,7 @@ async fn every_answer_has_the_headers_that_keep_pages_safe() {
     let kit = Kit::shared().await;
     let client = Client::new(kit.addr(0));
     for path in ["/", "/api/me", "/api/openapi.json", "/nothing"] {
-        let answer = client.get(path).await.unwrap();
+        let answer = read(&client, path).await;
         let csp = answer.headers["content-security-policy"].to_str().unwrap();
         assert!(csp.contains("default-src 'none'") && !csp.contains("unsafe"), "{path}: {csp}");
         assert_eq!(answer.headers["x-content-type-options"], "nosniff");

@@ -13,7 +13,7 @@ use parley::{
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use crate::fixtures::{Binary, Chat, eventually, keys_dir, unique};
+use crate::fixtures::{Binary, Chat, DEADLINE, eventually, keys_dir, unique};
 
 /// A chat without a worker, some gateways, and the means to play the worker's part.
 pub(crate) struct Kit {
@@ -43,7 +43,7 @@ impl Kit {
         let producer = Producer::start(
             &KafkaSettings::plaintext(&chat.kafka.bootstrap()),
             "test",
-            ProducerSettings { message_timeout: Duration::from_secs(30), linger: Duration::ZERO },
+            ProducerSettings { message_timeout: DEADLINE, linger: Duration::ZERO },
         )
         .expect("the settings are right");
         let keys = Keyring::load(&keys_dir().join("reply-keys.json")).expect("the key file is right");
@@ -276,6 +276,26 @@ pub(crate) async fn call(
         (!unknown && !away).then_some(answer)
     })
     .await
+}
+
+/// A call that waits for its reply, made again under its key for as long as the gateway itself says that Kafka is away.
+pub(crate) async fn held(
+    client: &Client,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &Value,
+) -> Answer {
+    loop {
+        let answer = client.json(method.clone(), path, headers, body).await.expect("an answer");
+        let told = answer.json();
+        // A reply says of which kind it is.
+        let away = answer.status == 503 && told["kind"].is_null();
+        if !away && told["accepted"] != "unknown" {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Letters of one to four bytes, long enough to be cut between any two of them, and what JSON and the grammar of streams have rules

@@ -6,6 +6,7 @@ use parley::{
 };
 
 use super::kit::{Ear, Kit};
+use crate::fixtures::read;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gap_is_repaired_and_a_double_dropped_whatever_the_log_order() {
@@ -163,7 +164,7 @@ async fn a_reply_reaches_its_session_alone_also_one_that_came_before_the_stream(
     elsewhere.until("its own reply", |block| block.event == "reply").await;
     assert_eq!(elsewhere.count("reply"), 1);
     // To others it is a request that may be under way, as any fresh id may.
-    let foreign = other.client.get(&format!("/api/requests/{early}")).await.unwrap();
+    let foreign = read(&other.client, &format!("/api/requests/{early}")).await;
     assert_eq!((foreign.status, foreign.json().get("status")), (202, None));
 }
 

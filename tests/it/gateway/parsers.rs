@@ -1,6 +1,10 @@
 //! Five parsers that know nothing of us, and a real Chromium, read every byte alike.
 
-use std::{path::PathBuf, process::Stdio, sync::Arc};
+use std::{
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+};
 
 use parley::{loadgen::Message, wire::Event};
 use tokio::{
@@ -36,6 +40,19 @@ pub(super) type Read = (String, String, Option<String>);
 
 /// What one parser read up to the event whose data holds `end`. `back`: when the stream ends before, it comes back by itself.
 pub(super) async fn parse(parser: &str, url: &str, cookie: &str, end: &str, back: bool) -> Vec<Read> {
+    loop {
+        let (status, events) = once(parser, url, cookie, end, back).await;
+        // A gateway that cannot say whose a stream is has it come again, which is ours to do here.
+        let early = status.code() == Some(3) && events.iter().all(|(name, ..)| name == "retry");
+        if back || !early {
+            assert!(status.success(), "{parser}: {status}");
+            return events;
+        }
+    }
+}
+
+/// One run of it: how it ended, and what it read.
+async fn once(parser: &str, url: &str, cookie: &str, end: &str, back: bool) -> (ExitStatus, Vec<Read>) {
     let installed = foreign().await;
     let mut command = if parser.contains("httpx") || parser.contains("client") {
         let mut python = Command::new(installed.join("venv/bin/python"));
@@ -56,7 +73,7 @@ pub(super) async fn parse(parser: &str, url: &str, cookie: &str, end: &str, back
         .spawn()
         .expect("the parser runs");
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut events = Vec::new();
+    let mut events: Vec<Read> = Vec::new();
     let all = async {
         while let Some(line) = lines.next_line().await.unwrap() {
             events.push(serde_json::from_str(&line).unwrap());
@@ -65,8 +82,7 @@ pub(super) async fn parse(parser: &str, url: &str, cookie: &str, end: &str, back
     };
     let status =
         tokio::time::timeout(DEADLINE * 2, all).await.unwrap_or_else(|_| panic!("{parser} does not end"));
-    assert!(status.success(), "{parser}: {status}");
-    events
+    (status, events)
 }
 
 /// Streams of this gateway that hear everything.

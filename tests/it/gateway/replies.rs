@@ -10,8 +10,8 @@ use parley::{
 };
 use serde_json::{Value, json};
 
-use super::kit::{Ear, Kit, call, reply_to};
-use crate::fixtures::{eventually, unique};
+use super::kit::{Ear, Kit, call, held, reply_to};
+use crate::fixtures::{eventually, read, unique};
 
 const WAIT: (&str, &str) = ("prefer", "wait=30");
 
@@ -67,7 +67,7 @@ async fn a_reply_that_no_memory_holds_is_read_from_postgres_by_who_asked() {
 
     let ask = async |client: &Client, reply: &Value| {
         let path = format!("/api/requests/{}", reply["requestId"].as_str().unwrap());
-        client.at(addr).get(&path).await.unwrap()
+        read(&client.at(addr), &path).await
     };
     let again = kit.session(&amy.id);
     for (client, reply) in [
@@ -122,11 +122,11 @@ async fn a_reply_that_says_later_is_a_429_or_503_that_says_when() {
         failure.retry_after = seconds;
         let reply = Reply { user_id: Some(amy.id.clone()), result: Err(failure) };
         let headers = [key, WAIT];
-        let mut held = std::pin::pin!(amy.client.json(Method::PUT, "/api/me/status", &headers, &body));
+        let mut held = std::pin::pin!(held(&amy.client, Method::PUT, "/api/me/status", &headers, &body));
         // One that comes before the call is held is not its answer: so it comes again and again.
         let answer = loop {
             tokio::select! {
-                answer = &mut held => break answer.unwrap(),
+                answer = &mut held => break answer,
                 () = tokio::time::sleep(Duration::from_millis(100)) => {
                     kit.reply(Kind::ChangeStatus, amy.key, request, &reply).await;
                 }
@@ -157,7 +157,7 @@ async fn a_reply_that_names_another_record_leaves_a_call_waiting_and_is_told_els
         result: Ok(Body::ChangeStatus { status: status.into() }),
     };
     let headers = [key, WAIT];
-    let mut held = std::pin::pin!(amy.client.json(Method::PUT, "/api/me/status", &headers, &body));
+    let mut held = std::pin::pin!(held(&amy.client, Method::PUT, "/api/me/status", &headers, &body));
     let holding = eventually("a call to be held", || async {
         (kit.gateways[0].0.metric("parley_pending_requests", &[]).await == 1.0).then_some(())
     });
@@ -168,16 +168,16 @@ async fn a_reply_that_names_another_record_leaves_a_call_waiting_and_is_told_els
         kit.send(&other).await;
         hears.until("the reply", |block| block.event == "reply" && block.data.contains("first")).await;
         let path = format!("/api/requests/{request}");
-        let kept = amy.client.get(&path).await.unwrap();
+        let kept = read(&amy.client, &path).await;
         assert_eq!((kept.status, &kept.json()["status"]), (200, &json!("first")));
-        assert_ne!(eve.client.get(&path).await.unwrap().status, 200, "nor is it anybody else's");
+        assert_ne!(read(&eve.client, &path).await.status, 200, "nor is it anybody else's");
     };
     tokio::select! {
-        answer = &mut held => panic!("answered by what it did not ask: {}", answer.unwrap().json()),
+        answer = &mut held => panic!("answered by what it did not ask: {}", answer.json()),
         () = misled => {}
     }
     kit.reply(Kind::ChangeStatus, amy.key, request, &said("second")).await;
-    let answer = held.await.unwrap();
+    let answer = held.await;
     assert_eq!((answer.status, &answer.json()["status"]), (200, &json!("second")));
     // Eve's stream has come past all of that when it brings her own.
     let own =

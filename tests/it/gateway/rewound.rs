@@ -4,6 +4,7 @@ use super::{
     kit::{Ear, Kit},
     resume::outcome,
 };
+use crate::fixtures::read;
 
 /// The stream's cursor turned back to the beginning of each of the twelve partitions, and the same as a time.
 fn rewound(ear: &Ear) -> [String; 2] {
@@ -31,8 +32,12 @@ async fn a_cursor_turned_back_shows_nothing_from_before_joining_or_after_leaving
 
     for n in 0..2 {
         for cursor in rewound(&Ear::live(&eve, kit.addr(n), None).await) {
-            let ear = Ear::live(&eve, kit.addr(n), Some(&cursor)).await;
+            let mut ear = Ear::live(&eve, kit.addr(n), Some(&cursor)).await;
             assert_eq!(outcome(&ear), "resumed", "{cursor}");
+            if ear.seqs(room).last() != Some(&5) {
+                // A gateway that has not read the log to its end yet goes on with it.
+                ear.message(room, 5).await;
+            }
             assert_eq!((ear.seqs(room), ear.seqs(other)), (vec![3, 4, 5], vec![]), "{cursor}");
         }
     }
@@ -70,7 +75,7 @@ async fn the_history_ends_at_joining_and_at_leaving_from_wherever_it_is_read() {
     kit.store(room, &amy.id, 6, 7);
     // The numbers on a page, and the `next` that it names.
     let page = async |query: &str| {
-        let answer = eve.client.get(&format!("/api/rooms/{room}/messages{query}")).await.unwrap();
+        let answer = read(&eve.client, &format!("/api/rooms/{room}/messages{query}")).await;
         let body = answer.json();
         assert_eq!(answer.status, 200, "{query}: {body}");
         let messages = body["messages"].as_array().unwrap();

@@ -48,8 +48,10 @@ async fn the_next_passwords_are_hashed_while_a_batch_is_stored_and_no_more_than_
     })
     .await;
     let looked_at = hashed().await - before;
+    // A machine that took long over all that has had the one that is stored given up, and hashed again.
+    let again = worker.metric("parley_batch_retries_total", &[]).await;
     assert!(
-        looked_at <= 5.0,
+        looked_at <= 5.0 + again,
         "{looked_at} passwords: one that is stored, and more than one batch ahead of it"
     );
     drop(held);

@@ -31,7 +31,9 @@ async fn ready(worker: &Binary) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_hand_when_postgres_or_kafka_dies_is_done_once() {
     let world = World::with_own_postgres(2).await;
-    let worker = world.worker(&["--batch-records", "20"]).ready().await;
+    // A session that outlives Kafka's absence, however long this machine takes over it.
+    let patient = ["--session-timeout-seconds", "300", "--termination-grace-seconds", "301"];
+    let worker = world.worker(&[&["--batch-records", "20"], &patient[..]].concat()).ready().await;
     let mut load = Load::new(&world);
     load.send(&world, 100).await;
     load.audit(&world, "before").await;

@@ -170,8 +170,17 @@ async fn a_password_is_nowhere_but_where_it_was_typed() {
     assert_eq!(world.ask(&headers, &login).await["errorCode"], "invalid_request");
     // By hand, as an operator would.
     let seals = keys_dir().join("seal-public.json").display().to_string();
-    let by_hand =
-        ["request", "Login", "--user", user.as_str(), "--password-stdin", "--seal-public-keys-file", &seals];
+    let by_hand = [
+        "request",
+        "Login",
+        "--seconds",
+        "240",
+        "--user",
+        user.as_str(),
+        "--password-stdin",
+        "--seal-public-keys-file",
+        &seals,
+    ];
     let said = world.command(&by_hand, &format!("{marker}\n")).expect("a reply");
     assert!(said.contains(user.as_str()) && !said.contains(&marker), "{said}");
 

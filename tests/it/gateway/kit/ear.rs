@@ -7,11 +7,11 @@ use std::{
 
 use parley::{
     ids::RoomId,
-    loadgen::{Message, Stream},
+    loadgen::{ClientError, Message, Stream},
 };
 
 use super::Person;
-use crate::fixtures::DEADLINE;
+use crate::fixtures::{DEADLINE, eventually};
 
 /// A stream, with what it heard so far.
 pub(crate) struct Ear {
@@ -45,6 +45,25 @@ impl Ear {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         panic!("no stream of {} began within {DEADLINE:?}", person.id);
+    }
+
+    /// Waits for a gateway to say of a person's streams that they are over for good (204). One that cannot say whose a stream is (a
+    /// database that is slow) tells to come again: so it does.
+    pub(crate) async fn never(person: &Person, gateway: SocketAddr) {
+        eventually("a browser to be told to stop", || async {
+            match person.client.at(gateway).events(None).await {
+                Err(ClientError::Status(204)) => return Some(()),
+                Err(error) => panic!("{error}"),
+                Ok(stream) => {
+                    let mut ear = Self { stream, heard: Vec::new() };
+                    while let Some(block) = ear.next().await {
+                        assert_ne!(block.event, "hello", "{}", block.data);
+                    }
+                }
+            }
+            None
+        })
+        .await;
     }
 
     /// The next block; `None` at the end of the stream. Fails when the stream breaks its grammar or HTTP's, or is cut: no test here

@@ -84,7 +84,7 @@ impl OpenLoad {
         Self { stop, thread }
     }
 
-    /// All that was sent, and the longest time by which this machine made a sending late.
+    /// All that was sent, and for how long in all this machine stood still meanwhile.
     async fn stop(self) -> (Vec<Sent>, Duration) {
         self.stop.store(true, Ordering::Relaxed);
         let ended = tokio::task::spawn_blocking(|| self.thread.join()).await.expect("it is waited for");
@@ -98,10 +98,12 @@ fn send(
     stopped: &AtomicBool,
     ask: impl Fn(Kind, i32) -> (RequestId, Outgoing),
 ) -> (Vec<Sent>, Duration) {
-    let (mut sent, mut paused) = (Vec::new(), Duration::ZERO);
+    let (mut sent, mut paused, mut before) = (Vec::new(), Duration::ZERO, Duration::ZERO);
     let mut due = Instant::now();
     while !stopped.load(Ordering::Relaxed) {
-        paused = paused.max(Instant::now().saturating_duration_since(due));
+        let late = Instant::now().saturating_duration_since(due);
+        paused += late.saturating_sub(before);
+        before = late;
         for (kind, partition) in
             Kind::ALL.into_iter().flat_map(|kind| (0..PARTITIONS).map(move |n| (kind, n)))
         {
@@ -215,7 +217,7 @@ async fn rolling_restart(flags: &[&str]) {
     let (longest, place) = stalls[0];
     println!(
         "{} requests to {} partitions while the pool {flags:?} was replaced: the longest that one stood still was {longest:?} \
-         {place:?}, half of them {:?} at most; before that {calm:?} at most; the machine's own pauses {paused:?} at most",
+         {place:?}, half of them {:?} at most; before that {calm:?} at most; the machine's own pauses {paused:?} in all",
         sent.len(),
         stalls.len(),
         stalls[stalls.len() / 2].0
