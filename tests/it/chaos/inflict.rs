@@ -98,8 +98,15 @@ impl Stage {
             Fault::Network(Link::Standby, _, trouble, time) => self.standby_troubled(trouble, time).await,
             Fault::Network(link, who, trouble, time) => {
                 let relays = &self.relays[&link];
-                let chosen = usize::try_from(who % relays.len() as u64).expect("few");
-                let met = relays[chosen].disturb(trouble, time).await;
+                let first = usize::try_from(who % relays.len() as u64).expect("few");
+                let mut met = 0;
+                // Some ways are seldom taken: then it is the next one's turn.
+                for turn in 0..relays.len() {
+                    met = relays[(first + turn) % relays.len()].disturb(trouble, time).await;
+                    if met > 0 {
+                        break;
+                    }
+                }
                 match link {
                     Link::Brokers => self.brokers_again().await,
                     Link::ApiEtcd => self.api_again().await,
