@@ -84,7 +84,7 @@ async fn a_trace_goes_from_the_caller_to_the_stream_and_batches_link_to_it() {
 
     // What the caller does not record is recorded by nobody: a later one of the same user has come, and it has not.
     let ((unsampled, _), _) = change_status(&client, "00").await;
-    let ((later, _), _) = change_status(&client, "01").await;
+    let ((later, parent), _) = change_status(&client, "01").await;
     let links_to = |span: &Exported, trace: &str| span.links.iter().any(|(linked, _)| linked == trace);
     collector.span("the later batch", |span| links_to(span, &later)).await;
     collector.span("the later request", |span| span.trace == later && span.parent == parent).await;
