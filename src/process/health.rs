@@ -39,7 +39,7 @@ pub(super) struct Report {
 }
 
 impl Health {
-    /// Knows of no dependency yet, and is ready.
+    /// Knows of no dependency yet, and is not ready.
     pub(super) fn new(registry: &Registry) -> Self {
         let opts = Opts::new("parley_ready", "Whether a dependency is there (1) or not (0), by its name.");
         let gauge = IntGaugeVec::new(opts, &["dependency"]);
@@ -69,14 +69,16 @@ impl Health {
         self.states.lock().unwrap_or_else(PoisonError::into_inner).insert(name, state);
     }
 
-    /// Whether everything required is there.
+    /// Whether everything required is there. As long as nothing is known to be required, the process has not come that far.
     pub fn is_ready(&self) -> bool {
         self.report().ready
     }
 
     pub(super) fn report(&self) -> Report {
         let dependencies = self.states.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Report { ready: dependencies.values().all(|state| state.ready || !state.required), dependencies }
+        let mut required = dependencies.values().filter(|state| state.required).peekable();
+        let ready = required.peek().is_some() && required.all(|state| state.ready);
+        Report { ready, dependencies }
     }
 }
 
@@ -116,8 +118,10 @@ mod tests {
     #[test]
     fn ready_when_everything_required_is() {
         let health = Health::new(&Registry::new());
-        assert!(health.is_ready());
-        let (kafka, topics) = (health.required("kafka"), health.optional("topics"));
+        assert!(!health.is_ready(), "whoever asks at once must not take it for one that lacks nothing");
+        let topics = health.optional("topics");
+        assert!(!health.is_ready());
+        let kafka = health.required("kafka");
         assert!(!health.is_ready());
         kafka.ready();
         assert!(health.is_ready(), "topics are optional");
