@@ -43,7 +43,7 @@ const UNCERTAINTY: Duration = Duration::from_secs(5);
 
 /// Serves until asked to stop, and drains.
 pub(super) async fn run(args: RunArgs, process: Process) -> Result<(), Exit> {
-    // Known from the first moment: an empty list of dependencies would be taken for a ready gateway.
+    // All at once: those that are known decide whether it is ready.
     let dependencies = Dependencies {
         kafka: process.health.required("kafka"),
         topics: process.health.optional("topics"),

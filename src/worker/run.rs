@@ -37,7 +37,7 @@ const MOST_UNCERTAINTY: Duration = Duration::from_secs(5);
 /// # Errors
 /// When the settings cannot be used, or the producer is broken for good.
 pub async fn run(args: RunArgs, process: Process) -> Result<(), Exit> {
-    // Before anything that takes time: who asks meanwhile must not hear that nothing is missing.
+    // Before anything that takes time: who asks meanwhile is told what is missing.
     let dependencies = Dependencies::of(&process);
     let batches = process.health.required("batches");
     let settings = args.check()?;

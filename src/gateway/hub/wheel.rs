@@ -35,7 +35,10 @@ impl Wheel {
         // Nothing is scheduled beyond one turn.
         for at in self.now + 1..=self.now + ticks.min(SLOTS) {
             let slot = usize::try_from(at % SLOTS).unwrap_or(0);
-            due.append(self.slots.get_mut(slot).unwrap_or(&mut Vec::new()));
+            if let Some(slot) = self.slots.get_mut(slot) {
+                // Taken whole: what room a crowded moment took is not kept.
+                due.extend(std::mem::take(slot));
+            }
         }
         self.now += ticks;
         due

@@ -63,8 +63,7 @@ impl Pace {
     /// What such a run takes at the very most: one that takes longer hangs, and that is a failure like any other.
     fn limit(self, faults: usize) -> Duration {
         let each = match self {
-            Self::Overlapping => 40,
-            Self::Apart => 40,
+            Self::Overlapping | Self::Apart => 40,
             Self::EachMinute => 60,
         };
         Duration::from_secs(3_600 + each * faults as u64)
